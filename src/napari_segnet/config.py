@@ -1,0 +1,258 @@
+"""The configuration of a run: frozen, validated, and written down as one JSON text.
+
+An unknown key is an error, so that a typo fails loudly. A changed copy (`replace`) is validated again.
+This module imports neither torch nor Qt: the viewer, the shell and the worker share it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from napari_segnet.errors import ConfigError
+
+Task = Literal["semantic", "instances"]
+Unlabelled = Literal["ignore", "background"]
+PresetName = Literal["fast", "balanced", "best"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+M = TypeVar("M", bound=BaseModel)
+
+
+class Frozen(BaseModel):
+    """Base of all configuration: immutable, without unknown keys, without NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed; the copy is validated again, and knows what was set."""
+        return validated(type(self), {**self.explicit(), **changes})
+
+    def explicit(self) -> dict[str, Any]:
+        """Return the fields that were set, without those that have their default."""
+        return self.model_dump(exclude_unset=True)
+
+
+class LabelClass(Frozen):
+    """One class: the value it has in label images, and how it is shown and weighed."""
+
+    value: int = Field(ge=0, le=65535, description="The number that stands for this class in label images.")
+    name: str = Field(min_length=1, max_length=80)
+    colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$", description="Colour of the class in output layers.")
+    weight: float = Field(1.0, gt=0, le=1000, description="Weight of the class in the loss.")
+
+
+class DataConfig(Frozen):
+    """What the labels mean, and how images are read and split."""
+
+    task: Task = "semantic"
+    unlabelled: Unlabelled = "background"
+    classes: tuple[LabelClass, ...] = Field((), max_length=250)
+    ignore_values: tuple[int, ...] = Field((), description="Label values that take no part in learning.")
+    axes: str | None = Field(None, pattern=r"^[TZCYXS]+$", description="Axes of the files, such as ZYX; None: guess.")
+    normalization: Literal["auto", "dataset", "image", "none"] = "auto"
+    val_fraction: float = Field(0.2, ge=0, lt=1, description="Part of the annotation kept for validation.")
+
+
+class ModelConfig(Frozen):
+    """Which network, and from which weights it starts."""
+
+    network: str = "plain-unet"
+    encoder: str | None = None
+    weights: str = Field("none", description="imagenet, none, or a model file to fine-tune.")
+    options: dict[str, int | float | bool | str] = Field(default_factory=dict)
+
+
+class AugmentConfig(Frozen):
+    """Random changes of each training patch. Zero turns a change off."""
+
+    flip: bool = True
+    quarter_turns: bool = True
+    rotation: float = Field(25.0, ge=0, le=180, description="Largest rotation, degrees.")
+    scale: float = Field(0.2, ge=0, le=0.5, description="Largest relative change of size.")
+    shear: float = Field(8.0, ge=0, le=45, description="Largest shear, degrees.")
+    elastic: float = Field(3.0, ge=0, le=50, description="Size of elastic displacements, pixels.")
+    brightness: float = Field(0.15, ge=0, le=1, description="Largest shift, in units of the intensity range.")
+    contrast: float = Field(0.25, ge=0, le=0.9, description="Largest relative change of contrast.")
+    gamma: float = Field(0.25, ge=0, le=1, description="Largest change of the logarithm of gamma.")
+    noise: float = Field(0.04, ge=0, le=1, description="Largest standard deviation of added noise.")
+    blur: float = Field(0.8, ge=0, le=5, description="Largest sigma of a Gaussian blur, pixels.")
+    probability: Fraction = Field(0.6, description="Share of patches that each kind of change is applied to.")
+
+
+class TrainConfig(Frozen):
+    """How the network learns."""
+
+    preset: PresetName = "fast"
+    epochs: int | None = Field(None, ge=1, le=1_000_000, description="Most epochs; None: until `minutes`.")
+    minutes: float | None = Field(None, gt=0, le=100_000, description="Most minutes of learning.")
+    steps_per_epoch: int = Field(20, ge=1, le=100_000)
+    batch_size: int = Field(8, ge=1, le=4096)
+    patch_size: int = Field(128, ge=16, le=4096, description="Side of a training patch, pixels.")
+    optimizer: Literal["adamw"] = "adamw"
+    learning_rate: float = Field(2e-3, gt=0, le=10)
+    weight_decay: float = Field(1e-2, ge=0, le=10)
+    schedule: Literal["flat-cosine", "cosine", "constant"] = "flat-cosine"
+    warmup_steps: int = Field(20, ge=0, le=100_000)
+    loss: str = "dice+ce"
+    gradient_clip: float = Field(1.0, gt=0, le=1e6)
+    ema: float = Field(0.98, ge=0, lt=1, description="Decay of the averaged weights a step; 0: none.")
+    forest_guide: bool = Field(True, description="With sparse strokes: start from a random forest's answer.")
+    patience: int = Field(30, ge=1, description="Epochs without a better validation Dice before it stops.")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    seed: int = Field(0, ge=0, lt=2**31)
+    preview_seconds: float = Field(3.0, gt=0, le=3600)
+    augment: AugmentConfig = AugmentConfig()
+
+
+class PredictConfig(Frozen):
+    """How a trained network is applied."""
+
+    tile: int = Field(1024, ge=32, le=65536, description="Side of the part of a tile that is kept, pixels.")
+    batch_size: int = Field(1, ge=1, le=1024)
+    halo: int | None = Field(None, ge=0, le=65536, description="Border of a tile that is cut off; None: the model's.")
+    exact: bool = Field(False, description="Halo of the whole receptive field and float32: no pixel differs.")
+    tta: bool = Field(False, description="Average over flips and right-angle turns: eight times the work.")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+
+
+class RunConfig(Frozen):
+    """The whole configuration of a run, as in ``RUN/config.json``.
+
+    Fields that nobody has set are left out of the JSON text until the run starts: then the preset fills them in,
+    and the file says everything.
+    """
+
+    format: Literal[1] = 1
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _values_are_distinct(self) -> Self:
+        values = [c.value for c in self.data.classes]
+        if len(set(values)) != len(values):
+            raise ValueError(f"two classes share a label value: {sorted(values)}")
+        return self
+
+    def to_json(self) -> str:
+        """Return the JSON text of ``RUN/config.json``."""
+        return self.model_dump_json(indent=2, exclude_unset=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the JSON text of ``RUN/config.json``; raises `ConfigError` for anything else."""
+        try:
+            return validated(cls, json.loads(text))
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"The configuration is not JSON: {error}.") from error
+
+
+def validated(model: type[M], values: Any) -> M:
+    """Make a `model` of `values`; raises `ConfigError` with one sentence a mistake."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    sentences = []
+    for item in error.errors()[:4]:
+        place = ".".join(str(part) for part in item["loc"]) or "configuration"
+        if item["type"] == "extra_forbidden":
+            sentences.append(f"There is no option {place!r}.")
+        else:
+            sentences.append(f"{place} = {item['input']!r}: {item['msg']}.")
+    return " ".join(sentences)
+
+
+def apply_settings(config: RunConfig, settings: Iterable[str]) -> RunConfig:
+    """Apply ``KEY=VALUE`` settings, such as ``train.batch_size=4``, to a configuration.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Where to start from.
+    settings : iterable of str
+        Dotted keys and values; a value is read as YAML, so ``true``, ``1e-3`` and ``[0, 11]`` work.
+
+    Returns
+    -------
+    RunConfig
+        The changed configuration, validated.
+
+    Raises
+    ------
+    ConfigError
+        If a setting has no ``=``, or names an option that doesn't exist, or gives a value it can't take.
+    """
+    tree = config.explicit()
+    for setting in settings:
+        put_setting(tree, setting)
+    return validated(RunConfig, tree)
+
+
+def put_setting(tree: dict[str, Any], setting: str) -> None:
+    """Put one ``KEY=VALUE`` setting into a nested dictionary; raises `ConfigError` if it has no ``=``."""
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise ConfigError(f"{setting!r} is not a setting.", "Write KEY=VALUE, such as train.batch_size=4.")
+    _put(tree, key.strip(), _read_value(text))
+
+
+def _read_value(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    # YAML 1.1 reads 1e-3 as a text: people mean a number.
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    here = tree
+    for part in path:
+        if not isinstance(here.setdefault(part, {}), dict):
+            raise ConfigError(f"There is no option {key!r}.", f"{part!r} has no options of its own here.")
+        here = here[part]
+    here[last] = value
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` laid over it, dictionary by dictionary."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def read_config_file(text: str) -> dict[str, Any]:
+    """Read a YAML (or JSON) configuration file into a nested dictionary of settings.
+
+    Raises
+    ------
+    ConfigError
+        If the text is no YAML, or not a mapping of sections.
+    """
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The configuration file is not YAML: {error}.") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError("The configuration file holds no sections.", "Write 'train:', then 'batch_size: 4' below it.")
+    return tree

@@ -1,0 +1,92 @@
+"""What people ask for, at the shell or from Python, as a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_segnet.config import RunConfig, apply_settings, merge, put_setting, read_config_file, validated
+from napari_segnet.errors import ConfigError
+from napari_segnet.models.registry import network_spec
+
+_PLACES = {
+    "unlabelled": "data",
+    "task": "data",
+    "axes": "data",
+    "val_fraction": "data",
+    "network": "model",
+    "encoder": "model",
+    "weights": "model",
+    "preset": "train",
+    "epochs": "train",
+    "minutes": "train",
+    "device": "train",
+    "seed": "train",
+}
+
+
+def build_config(
+    options: Mapping[str, Any], settings: Iterable[str] = (), config_file: Path | None = None
+) -> RunConfig:
+    """Make a configuration: a file first, options over it, ``KEY=VALUE`` settings over both.
+
+    Parameters
+    ----------
+    options : mapping
+        Names as in ``napari-segnet train --help`` without dashes; None stands for "not said".
+    settings : iterable of str
+        Such as ``"train.batch_size=4"``.
+    config_file : Path, optional
+        A YAML file with sections data, model and train, or a run's ``config.json``.
+
+    Returns
+    -------
+    RunConfig
+        Only what was said is set; the preset chooses the rest when the run starts.
+
+    Raises
+    ------
+    ConfigError
+        For names and values that can't be.
+    """
+    tree: dict[str, Any] = {}
+    if config_file is not None:
+        try:
+            tree = read_config_file(config_file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The configuration {config_file} can't be read: {error}.") from error
+    said: dict[str, dict[str, Any]] = {}
+    for name, value in options.items():
+        if value is not None:
+            said.setdefault(_PLACES[name], {})[name] = value
+    config = apply_settings(validated(RunConfig, merge(tree, said)), settings)
+    asked = config.model.explicit()
+    # An encoder can only be meant for a network that has one.
+    if (asked.get("encoder") and "network" not in asked) or (
+        asked.get("weights") == "imagenet" and "network" not in asked
+    ):
+        config = config.replace(model={**asked, "network": "unet"})
+    if "network" in config.model.explicit():
+        spec = network_spec(config.model.network)
+        config = config.replace(model={**config.model.explicit(), "network": spec.name})
+        _check_encoder(config, spec.encoders)
+    return config
+
+
+def _check_encoder(config: RunConfig, encoders: bool) -> None:
+    model = config.model
+    if not encoders and (model.encoder or model.weights == "imagenet"):
+        what = f"encoder {model.encoder!r}" if model.encoder else "pretrained encoder weights"
+        raise ConfigError(
+            f"The network {model.network!r} has no encoder to choose, but {what} was asked for.",
+            "Use --network unet.",
+        )
+
+
+def read_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` settings without sections, such as ``tile=512``."""
+    tree: dict[str, Any] = {}
+    for setting in settings:
+        put_setting(tree, setting)
+    return tree

@@ -1,0 +1,107 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_segnet.config import LabelClass, RunConfig, TrainConfig, apply_settings, merge
+from napari_segnet.errors import ConfigError
+from napari_segnet.presets import Fingerprint, resolve
+from napari_segnet.request import build_config
+
+SMALL = Fingerprint(images=1, height=300, width=400, channels=1, outputs=2, annotated=1000)
+
+
+def test_a_typo_is_refused_with_its_name():
+    with pytest.raises(ConfigError, match=r"no option 'train.bath_size'"):
+        apply_settings(RunConfig(), ["train.bath_size=4"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.batch_size", "KEY=VALUE"),
+        ("train.batch_size=0", "greater than or equal to 1"),
+        ("train.learning_rate=fast", "valid number"),
+        ("train.seed.more=1", "has no options of its own"),
+        ("train.learning_rate=.nan", "finite"),
+    ],
+)
+def test_a_bad_value_is_named(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        apply_settings(RunConfig().replace(train={"seed": 1}), [setting])
+
+
+def test_values_are_read_as_people_write_them():
+    config = apply_settings(
+        RunConfig(), ["train.learning_rate=1e-3", "train.augment.flip=false", "data.ignore_values=[11, 12]"]
+    )
+    assert config.train.learning_rate == 0.001
+    assert config.train.augment.flip is False
+    assert config.data.ignore_values == (11, 12)
+
+
+def test_two_classes_can_not_share_a_value():
+    same = [LabelClass(value=1, name="a", colour="#000000"), LabelClass(value=1, name="b", colour="#ffffff")]
+    with pytest.raises(ConfigError, match="share a label value"):
+        RunConfig().replace(data={"classes": [c.model_dump() for c in same]})
+
+
+def test_json_holds_only_what_was_said_until_the_preset_fills_it():
+    config = RunConfig().replace(train={"seed": 7})
+    assert RunConfig.from_json(config.to_json()).explicit() == {"train": {"seed": 7}}
+    whole, _ = resolve(config, SMALL)
+    assert '"learning_rate"' in whole.to_json()
+    assert whole.train.seed == 7
+
+
+@given(
+    preset=st.sampled_from(["fast", "balanced", "best"]),
+    side=st.integers(8, 9000),
+    device=st.sampled_from(["cpu", "cuda"]),
+)
+def test_resolving_twice_changes_nothing(preset, side, device):
+    data = Fingerprint(1, side, side, 1, 2, 100, device, 4.0)
+    once, _ = resolve(RunConfig().replace(train={"preset": preset}), data)
+    twice, _ = resolve(RunConfig.from_json(once.to_json()), data)
+    assert once == twice
+    assert once.train.patch_size <= max(64, side)
+
+
+def test_what_was_set_wins_over_the_preset():
+    config, _ = resolve(RunConfig().replace(train={"preset": "best", "patch_size": 64, "minutes": 2.0}), SMALL)
+    assert config.train.patch_size == 64
+    assert config.train.epochs is None
+    network, reasons = resolve(RunConfig().replace(model={"network": "unet"}), SMALL)
+    assert network.model.options == {}
+    assert "asked for" in reasons["network"]
+
+
+def test_an_encoder_means_a_network_that_has_one():
+    assert build_config({"encoder": "resnet18"}).model.network == "unet"
+    with pytest.raises(ConfigError, match="has no encoder to choose"):
+        build_config({"encoder": "resnet18", "network": "plain-unet"})
+    with pytest.raises(ConfigError, match="Did you mean 'plain-unet'"):
+        build_config({"network": "plainunet"})
+
+
+def test_options_go_over_the_file_and_settings_over_both(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text("train:\n  batch_size: 2\n  epochs: 9\n  seed: 3\n")
+    config = build_config({"epochs": 5}, ["train.seed=8"], file)
+    assert (config.train.batch_size, config.train.epochs, config.train.seed) == (2, 5, 8)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "train: [", "\x00"])
+def test_a_damaged_configuration_file_is_said(tmp_path, text):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match="configuration"):
+        build_config({}, config_file=file)
+
+
+def test_a_changed_copy_is_validated_again():
+    with pytest.raises(ConfigError, match="batch_size"):
+        TrainConfig().replace(batch_size=-1)
+
+
+def test_merge_goes_into_sections():
+    assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4}}) == {"a": {"b": 1, "c": 4}, "d": 3}
