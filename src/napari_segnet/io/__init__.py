@@ -1,0 +1,1 @@
+"""Images and labels: reading, pairing, writing. Knows neither torch nor napari."""
