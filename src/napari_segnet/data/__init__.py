@@ -1,0 +1,1 @@
+"""From annotated images to patches: pairs, normalization, leak-free split, sampling, augmentation."""

@@ -1,0 +1,136 @@
+"""Intensities: from any range to about -1 .. 1, by robust percentiles a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from napari_segnet.config import Frozen
+
+_SAMPLES = 200_000
+_CLIP = 3.0
+
+
+class Normalization(Frozen):
+    """How intensities are scaled; stored in the model.
+
+    ``"dataset"`` uses the limits of the training images (`low`, `high`, one a channel) for every image;
+    ``"image"`` finds the limits anew in each image, from the same percentiles. Between the limits values
+    become -1 .. 1; what lies far outside is clipped at three times that.
+    """
+
+    mode: Literal["dataset", "image", "none"] = "dataset"
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    percentiles: tuple[float, float] = Field((0.5, 99.5))
+
+    def limits(self, image: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the limits that `image` is to be scaled by.
+
+        Parameters
+        ----------
+        image : array-like (C, Y, X)
+            The *whole* image: a tile must get the limits of its image, not its own.
+
+        Returns
+        -------
+        low, high : (C,) float32
+        """
+        channels = image.shape[0]
+        if self.mode == "dataset":
+            return np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
+        if self.mode == "none":
+            return np.full(channels, -1, np.float32), np.full(channels, 1, np.float32)
+        return image_limits(image, self.percentiles)
+
+
+def image_limits(
+    image: Any, percentiles: tuple[float, float] = (0.5, 99.5)
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return robust limits of each channel of an image, from at most about 200,000 pixels of it.
+
+    Parameters
+    ----------
+    image : array-like (C, Y, X)
+        Any dtype, lazy or not; NaN and infinite values are left out.
+    percentiles : (float, float)
+        Percentiles of the lower and upper limit.
+
+    Returns
+    -------
+    low, high : (C,) float32
+        `high` is larger than `low`, also in a constant image (then a constant becomes zero).
+    """
+    step = max(1, int(np.sqrt(image.shape[1] * image.shape[2] / _SAMPLES)))
+    sample = np.asarray(image[:, ::step, ::step], np.float64).reshape(image.shape[0], -1)
+    low, high = np.zeros(len(sample)), np.ones(len(sample))
+    for c, values in enumerate(sample):
+        finite = values[np.isfinite(values)]
+        if finite.size == 0:
+            continue
+        low[c], high[c] = np.percentile(finite, percentiles)
+        if high[c] <= low[c]:
+            # More than 99 % of the pixels are the same: the rare others make the range.
+            low[c], high[c] = finite.min(), finite.max()
+        if high[c] <= low[c]:
+            # Wide enough to survive float32, also for large values.
+            room = max(1.0, 1e-3 * abs(low[c]))
+            low[c], high[c] = low[c] - room, low[c] + room
+    return low.astype(np.float32), high.astype(np.float32)
+
+
+def scale(block: NDArray[Any], low: NDArray[np.float32], high: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale a block of an image by limits from `Normalization.limits`.
+
+    Parameters
+    ----------
+    block : (C, ...) array
+        Any dtype; NaN becomes the lower limit, infinite values are clipped.
+    low, high : (C,) float32
+
+    Returns
+    -------
+    (C, ...) float32
+    """
+    shape = (-1,) + (1,) * (block.ndim - 1)
+    centre, half = (high + low) / 2, np.maximum((high - low) / 2, np.finfo(np.float32).tiny)
+    scaled = block.astype(np.float32)
+    scaled -= centre.reshape(shape)
+    scaled /= half.reshape(shape)
+    if block.dtype.kind == "f":
+        np.nan_to_num(scaled, copy=False, nan=-1.0, posinf=_CLIP, neginf=-_CLIP)
+    return np.clip(scaled, -_CLIP, _CLIP, out=scaled)
+
+
+def fit(images: Sequence[Any], mode: Literal["auto", "dataset", "image", "none"] = "auto") -> Normalization:
+    """Choose the normalization of a set of training images.
+
+    With ``"auto"``, images whose intensity ranges differ much (other exposures, other scanners) are normalized
+    one by one, alike images by common limits.
+
+    Parameters
+    ----------
+    images : sequence of array-like (C, Y, X)
+    mode : {"auto", "dataset", "image", "none"}
+
+    Returns
+    -------
+    Normalization
+    """
+    limits = [image_limits(image) for image in images]
+    lows, highs = np.array([low for low, _ in limits]), np.array([high for _, high in limits])
+    if mode == "auto":
+        spans = highs - lows
+        centres = (highs + lows) / 2
+        typical = np.maximum(np.median(spans, axis=0), 1e-12)
+        drift = np.maximum(spans.std(axis=0), centres.std(axis=0)) / typical
+        mode = "image" if drift.max() > 0.35 else "dataset"
+    return Normalization(
+        mode=mode,
+        low=tuple(float(v) for v in np.median(lows, axis=0)),
+        high=tuple(float(v) for v in np.median(highs, axis=0)),
+    )

@@ -1,0 +1,243 @@
+"""Patches for training: drawn where annotation is, balanced over classes, reproducible step by step."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_segnet.data.labels import IGNORE
+from napari_segnet.data.normalization import Normalization, scale
+from napari_segnet.data.split import Region
+
+if TYPE_CHECKING:
+    from napari_segnet.data.pairs import TrainingPair
+
+_POSITIONS = 20_000
+"""Positions remembered for each class of each region: enough for any batch, small for any image."""
+
+
+class ImageCache:
+    """Images of training pairs, kept in memory up to a limit; the least recently used go first.
+
+    Parameters
+    ----------
+    pairs : sequence of TrainingPair
+    normalization : Normalization
+    limit : int
+        Most bytes to keep.
+    """
+
+    def __init__(self, pairs: Sequence[TrainingPair], normalization: Normalization, limit: int = 4 * 2**30) -> None:
+        self._pairs = pairs
+        self._normalization = normalization
+        self._limit = limit
+        self._images: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        self._limits: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        self._bytes = 0
+
+    def read(self, pair: int, window: tuple[slice, slice]) -> NDArray[np.float32]:
+        """Return a normalized part (C, Y, X) of an image."""
+        image = self._open(pair)
+        if pair not in self._limits:
+            self._limits[pair] = self._normalization.limits(image)
+        return scale(np.asarray(image[:, window[0], window[1]]), *self._limits[pair])
+
+    def _open(self, pair: int) -> Any:
+        if pair in self._images:
+            self._images.move_to_end(pair)
+            return self._images[pair]
+        image = self._pairs[pair].image()
+        size = int(np.prod(image.shape)) * image.dtype.itemsize
+        if size > self._limit // 2:
+            return image  # too large to keep: windows are read from its file
+        kept = np.asarray(image)
+        self._images[pair] = kept
+        self._bytes += size
+        while self._bytes > self._limit:
+            _, dropped = self._images.popitem(last=False)
+            self._bytes -= dropped.nbytes
+        return kept
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A batch of windows: images (B, C, W, W) float32, targets (B, W, W) uint8, guide (B, K, W, W) float16 or None."""
+
+    images: NDArray[np.float32]
+    targets: NDArray[np.uint8]
+    guide: NDArray[np.float16] | None = None
+
+
+class PatchSampler:
+    """Draws windows around annotated pixels.
+
+    Half of the patches are balanced over classes, so that a rare class is seen as often as a common one; half
+    follow the annotation as it is, so that its proportions are learned too. What is drawn depends on the seed and
+    the number of the step alone: a resumed run draws the same.
+
+    Parameters
+    ----------
+    cache : ImageCache
+    targets : sequence of (Y, X) uint8
+    regions : sequence of Region
+        Where windows may come from; they are mirrored at a region's border.
+    seed : int
+    """
+
+    def __init__(
+        self, cache: ImageCache, targets: Sequence[NDArray[np.uint8]], regions: Sequence[Region], seed: int
+    ) -> None:
+        self._cache, self._targets, self._regions, self._seed = cache, targets, regions, seed
+        rng = np.random.default_rng([seed, 1])
+        self._places: list[tuple[int, int, NDArray[np.int64]]] = []  # region, class, flat positions
+        self._sizes: list[int] = []
+        self._guide: dict[int, NDArray[np.float16]] = {}
+        for number, region in enumerate(regions):
+            part = targets[region.pair][region.top : region.bottom, region.left : region.right].ravel()
+            for value in np.unique(part[part != IGNORE]).tolist():
+                flat = np.flatnonzero(part == value)
+                self._sizes.append(len(flat))
+                self._places.append(
+                    (
+                        number,
+                        value,
+                        rng.choice(flat, _POSITIONS, replace=False) if len(flat) > _POSITIONS else flat,
+                    )
+                )
+        self._classes = sorted({value for _, value, _ in self._places})
+
+    def guide_by(self, guide: dict[int, NDArray[np.float16]]) -> None:
+        """Take soft targets (K, height, width) for some regions, by their number.
+
+        From then on a part of the patches is drawn anywhere, because the guide knows something of every pixel.
+        """
+        self._guide = guide
+
+    def draw(self, step: int, number: int, size: int) -> Windows:
+        """Draw windows for one step.
+
+        Parameters
+        ----------
+        step : int
+            Number of the step; the same step gives the same windows.
+        number : int
+            Windows in the batch.
+        size : int
+            Side of a window, pixels.
+
+        Returns
+        -------
+        Windows
+        """
+        rng = np.random.default_rng([self._seed, 2, step])
+        drawn = []
+        for index in range(number):
+            if self._guide and index % 3 == 2:
+                region = int(rng.choice(sorted(self._guide)))
+                height, width = self._regions[region].shape
+                y, x = int(rng.integers(height)), int(rng.integers(width))
+            else:
+                region, y, x = self._annotated_place(rng, balanced=index % 2 == 0, size=size)
+            drawn.append(self._window(region, y - size // 2, x - size // 2, size))
+        guide = np.stack([g for _, _, g in drawn if g is not None]) if self._guide else None
+        return Windows(np.stack([i for i, _, _ in drawn]), np.stack([t for _, t, _ in drawn]), guide)
+
+    def _annotated_place(self, rng: np.random.Generator, *, balanced: bool, size: int) -> tuple[int, int, int]:
+        weights = np.asarray(self._sizes, np.float64)
+        if balanced:
+            chosen = self._classes[rng.integers(len(self._classes))]
+            weights = np.where([value == chosen for _, value, _ in self._places], weights, 0)
+        # Regions count by the root of their size: one large image must not drown the others.
+        weights = np.sqrt(weights)
+        region, _, positions = self._places[int(rng.choice(len(weights), p=weights / weights.sum()))]
+        y, x = np.unravel_index(int(rng.choice(positions)), self._regions[region].shape)
+        jitter = rng.integers(-size // 4, size // 4 + 1, 2)
+        return region, int(y + jitter[0]), int(x + jitter[1])
+
+    def _window(
+        self, number: int, top: int, left: int, size: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float16] | None]:
+        region = self._regions[number]
+        image, target = read_window(self._cache, self._targets[region.pair], region, top, left, size)
+        if not self._guide:
+            return image, target, None
+        if number not in self._guide:
+            # Probabilities that sum up to nothing: no guide here.
+            outputs = len(next(iter(self._guide.values())))
+            return image, target, np.zeros((outputs, size, size), np.float16)
+        rows, columns = _mirrored_square(region, top, left, size)
+        return image, target, self._guide[number][:, rows[:, None], columns[None]]
+
+
+def read_window(
+    cache: ImageCache, target: NDArray[np.uint8], region: Region, top: int, left: int, size: int
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Read a square window; beyond the border of `region` image and target are mirrored.
+
+    Parameters
+    ----------
+    cache : ImageCache
+    target : (Y, X) uint8
+        Target of the whole plane.
+    region : Region
+    top, left : int
+        Corner of the window, relative to the region; may lie outside of it.
+    size : int
+
+    Returns
+    -------
+    image : (C, size, size) float32
+    target : (size, size) uint8
+    """
+    rows, columns = _mirrored_square(region, top, left, size)
+    rows, columns = rows + region.top, columns + region.left
+    y0, y1, x0, x1 = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    block = cache.read(region.pair, (slice(y0, y1), slice(x0, x1)))
+    labels = target[y0:y1, x0:x1]
+    if block.shape[1:] == (size, size):
+        return block, labels
+    index = np.ix_(rows - y0, columns - x0)
+    return block[:, index[0], index[1]], labels[index]
+
+
+def _mirrored_square(region: Region, top: int, left: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    height, width = region.shape
+    return mirror(np.arange(top, top + size), height), mirror(np.arange(left, left + size), width)
+
+
+def mirror(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Reflect indices into 0 .. length - 1, the border pixel not repeated; any distance outside is fine."""
+    if length == 1:
+        return np.zeros_like(index)
+    folded = np.abs(index) % (2 * (length - 1))
+    return np.where(folded >= length, 2 * (length - 1) - folded, folded)
+
+
+def validation_windows(
+    targets: Sequence[NDArray[np.uint8]], regions: Sequence[Region], size: int, most: int
+) -> list[tuple[Region, int, int]]:
+    """Choose windows that cover the annotation of the validation regions, at most `most` of them, evenly spread.
+
+    Returns
+    -------
+    list of (Region, int, int)
+        Region, top and left of each window, relative to the region.
+    """
+    windows = []
+    for region in regions:
+        height, width = region.shape
+        part = targets[region.pair][region.top : region.bottom, region.left : region.right]
+        for top in range(0, height, size):
+            for left in range(0, width, size):
+                # The last window is moved back into the region instead of reaching beyond its border.
+                y, x = max(0, min(top, height - size)), max(0, min(left, width - size))
+                if (part[y : y + size, x : x + size] != IGNORE).any():
+                    windows.append((region, y, x))
+    if len(windows) <= most:
+        return windows
+    return [windows[round(i)] for i in np.linspace(0, len(windows) - 1, most)]

@@ -1,0 +1,181 @@
+"""Training and validation without a leak: whole images, or rectangles that share no pixel.
+
+Patches are cut from regions and mirrored at a region's border, never read beyond it. So no pixel of a validation
+region can be seen in training, whatever the augmentation does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_segnet.data.labels import IGNORE
+
+_ENOUGH = 400
+"""Annotated pixels of each class that both sides of a cut image need."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of a plane: rows `top` to `bottom`, columns `left` to `right` (exclusive)."""
+
+    pair: int
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        return self.bottom - self.top, self.right - self.left
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where to learn and where to look how good it is. `words` says how it was decided."""
+
+    train: tuple[Region, ...]
+    validation: tuple[Region, ...]
+    words: str
+
+
+def whole(pair: int, target: NDArray[np.uint8]) -> Region:
+    """Return the region that is a whole plane."""
+    return Region(pair, 0, target.shape[0], 0, target.shape[1])
+
+
+def split(
+    targets: Sequence[NDArray[np.uint8]],
+    groups: Sequence[str],
+    fraction: float,
+    smallest: int,
+    seed: int = 0,
+) -> Split:
+    """Divide annotated planes into training and validation regions.
+
+    Four or more images are divided by image (planes of one stack stay together); fewer by cutting each plane in
+    two rectangles; with too little annotation for that, everything is for training.
+
+    Parameters
+    ----------
+    targets : sequence of (Y, X) uint8
+        Target images: output indices and `IGNORE`.
+    groups : sequence of str
+        Name of the image that each plane belongs to.
+    fraction : float
+        Wanted share of the annotation for validation; 0 for none.
+    smallest : int
+        Shortest side that a region may have, pixels.
+    seed : int
+        Decides which images are chosen.
+
+    Returns
+    -------
+    Split
+        Planes without annotation are in neither side.
+    """
+    annotated = [i for i, target in enumerate(targets) if (target != IGNORE).any()]
+    everything = tuple(whole(i, targets[i]) for i in annotated)
+    if fraction <= 0:
+        return Split(everything, (), "Validation is turned off: everything is used for training.")
+    names = sorted({groups[i] for i in annotated})
+    if len(names) >= 4:
+        return _by_image(targets, groups, annotated, names, fraction, seed)
+    if len(annotated) >= 8 and len(names) == 1:
+        return _by_planes(targets, annotated, fraction)
+    cuts = [_cut(targets[i], i, fraction, smallest) for i in annotated]
+    if not any(validation for _, validation in cuts):
+        return Split(
+            everything,
+            (),
+            "Too little is annotated to keep a part for validation: everything is used for training.",
+        )
+    train = tuple(region for region, _ in cuts)
+    validation = tuple(region for _, region in cuts if region)
+    pixels = sum(_annotated(targets[r.pair], r) for r in validation)
+    return Split(train, validation, f"Validation on a block at the border of the image: {pixels} annotated pixels.")
+
+
+def _by_image(
+    targets: Sequence[NDArray[np.uint8]],
+    groups: Sequence[str],
+    annotated: Sequence[int],
+    names: Sequence[str],
+    fraction: float,
+    seed: int,
+) -> Split:
+    rng = np.random.default_rng(seed)
+    number = min(max(1, round(fraction * len(names))), len(names) - 1)
+    counts = {name: np.zeros(IGNORE, np.int64) for name in names}
+    for i in annotated:
+        counts[groups[i]] += np.bincount(targets[i].ravel(), minlength=IGNORE + 1)[:IGNORE]
+    total = np.sum(list(counts.values()), axis=0)
+    present = total > 0
+
+    def badness(chosen: Iterable[str]) -> float:
+        share = np.sum([counts[name] for name in chosen], axis=0)[present] / total[present]
+        # A class that is missing on one side is worse than any uneven share.
+        return float(np.abs(share - fraction).mean() + 10 * ((share == 0) | (share == 1)).mean())
+
+    draws: list[list[str]] = [sorted(rng.choice(names, number, replace=False).tolist()) for _ in range(50)]
+    chosen = set(min(draws, key=badness))
+    train = tuple(whole(i, targets[i]) for i in annotated if groups[i] not in chosen)
+    validation = tuple(whole(i, targets[i]) for i in annotated if groups[i] in chosen)
+    return Split(train, validation, f"Validation on {number} of {len(names)} images: {', '.join(sorted(chosen)[:6])}.")
+
+
+def _by_planes(targets: Sequence[NDArray[np.uint8]], annotated: Sequence[int], fraction: float) -> Split:
+    number = min(max(1, round(fraction * len(annotated))), len(annotated) - 1)
+    # Neighbouring planes resemble each other, so the planes for validation are the last ones, not scattered ones.
+    train, validation = annotated[:-number], annotated[-number:]
+    return Split(
+        tuple(whole(i, targets[i]) for i in train),
+        tuple(whole(i, targets[i]) for i in validation),
+        f"Validation on the last {number} of {len(annotated)} annotated planes.",
+    )
+
+
+def _annotated(target: NDArray[np.uint8], region: Region) -> int:
+    return int((target[region.top : region.bottom, region.left : region.right] != IGNORE).sum())
+
+
+def _cut(target: NDArray[np.uint8], pair: int, fraction: float, smallest: int) -> tuple[Region, Region | None]:
+    """Cut a plane in two at the best of the four borders; both sides must hold enough of every class."""
+    height, width = target.shape
+    best: tuple[float, Region, Region] | None = None
+    for axis, length in ((0, height), (1, width)):
+        counts = _counts_along(target, axis)
+        cumulative = np.cumsum(counts, axis=1)
+        total = cumulative[:, -1]
+        if (total < 2 * _ENOUGH).any():
+            continue
+        for at in range(smallest, length - smallest + 1, max(1, length // 64)):
+            share = cumulative[:, at - 1] / total
+            before, after = cumulative[:, at - 1], total - cumulative[:, at - 1]
+            if min(before.min(), after.min()) < _ENOUGH:
+                continue
+            for first in (True, False):
+                validated_share = share if first else 1 - share
+                score = float(np.abs(validated_share - fraction).mean())
+                if best is None or score < best[0]:
+                    parts = _halves(pair, height, width, axis, at)
+                    best = (score, *((parts[1], parts[0]) if first else parts))
+    if best is None or best[0] > fraction:
+        return Region(pair, 0, height, 0, width), None
+    return best[1], best[2]
+
+
+def _counts_along(target: NDArray[np.uint8], axis: int) -> NDArray[np.int64]:
+    """Count annotated pixels of each class that occurs, in every row (axis 0) or column (axis 1)."""
+    values = [v for v in np.unique(target).tolist() if v != IGNORE]
+    return np.array([(target == value).sum(axis=1 - axis) for value in values], np.int64)
+
+
+def _halves(pair: int, height: int, width: int, axis: int, at: int) -> tuple[Region, Region]:
+    if axis == 0:
+        return Region(pair, 0, at, 0, width), Region(pair, at, height, 0, width)
+    return Region(pair, 0, height, 0, at), Region(pair, 0, height, at, width)
