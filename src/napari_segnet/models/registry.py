@@ -1,0 +1,124 @@
+"""Networks by name: a frozen entry each, and a factory that is imported when it is needed.
+
+A new network is one file with a function ``build(request) -> torch.nn.Module`` and one entry here; the command
+line, the viewer and the docs list the entries. This module imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from napari_segnet.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Options = Mapping[str, int | float | bool | str]
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network that can be chosen by name.
+
+    `module` holds ``build(request)``. `encoders` says whether the encoder can be chosen too.
+    """
+
+    name: str
+    idea: str
+    paper: str
+    module: str
+    encoders: bool = False
+
+
+@dataclass(frozen=True)
+class NetworkRequest:
+    """What a factory is asked for: input channels, output channels, and the network's own options.
+
+    `weights` is ``"imagenet"``, ``"none"``, or a file of encoder weights (safetensors).
+    """
+
+    channels: int
+    outputs: int
+    encoder: str | None = None
+    weights: str = "none"
+    options: Options = field(default_factory=dict)
+
+
+_RONNEBERGER = "Ronneberger, Fischer, Brox 2015, arXiv:1505.04597"
+
+NETWORKS: dict[str, NetworkSpec] = {
+    spec.name: spec
+    for spec in (
+        NetworkSpec(
+            "plain-unet",
+            "U-Net with batch normalization, a light decoder and no encoder to choose: quick from scratch.",
+            _RONNEBERGER,
+            "napari_segnet.models.plain_unet",
+        ),
+        NetworkSpec(
+            "unet",
+            "U-Net decoder on any classification network as encoder (segmentation-models-pytorch).",
+            _RONNEBERGER,
+            "napari_segnet.models.smp_unet",
+            encoders=True,
+        ),
+    )
+}
+
+
+def network_spec(name: str) -> NetworkSpec:
+    """Return the entry called `name` (capitals don't matter); raises `ConfigError` with near names."""
+    try:
+        return NETWORKS[name.lower()]
+    except KeyError:
+        raise unknown_name("network", name, NETWORKS) from None
+
+
+def build_network(
+    name: str,
+    *,
+    channels: int,
+    outputs: int,
+    encoder: str | None = None,
+    weights: str = "none",
+    options: Options | None = None,
+) -> nn.Module:
+    """Build a network.
+
+    Parameters
+    ----------
+    name : str
+        A name in `NETWORKS`.
+    channels, outputs : int
+        Channels of the image, and of the logits.
+    encoder : str, optional
+        Only for networks whose encoder can be chosen.
+    weights : str
+        ``"imagenet"``, ``"none"``, or a safetensors file of encoder weights.
+    options : mapping, optional
+        The network's own options.
+
+    Returns
+    -------
+    torch.nn.Module
+        Maps (B, channels, Y, X) to logits (B, outputs, Y, X). Y and X have to be multiples of its ``stride``
+        attribute.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name, encoder or option, or a combination that can't be.
+    """
+    spec = network_spec(name)
+    if encoder and not spec.encoders:
+        raise ConfigError(
+            f"The network {spec.name!r} has no encoder to choose, but {encoder!r} was asked for.",
+            "Use --network unet, or leave --encoder out.",
+        )
+    module = importlib.import_module(spec.module)
+    request = NetworkRequest(channels, outputs, encoder, weights, dict(options or {}))
+    network: nn.Module = module.build(request)
+    return network
