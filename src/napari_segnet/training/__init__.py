@@ -1,0 +1,1 @@
+"""Losses, schedules, devices and the training loop."""

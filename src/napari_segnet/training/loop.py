@@ -1,0 +1,190 @@
+"""The training loop, from top to bottom. It knows nothing of files, Qt or JSON: it yields events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_segnet import events
+from napari_segnet.config import TrainConfig
+from napari_segnet.data.sampling import PatchSampler
+from napari_segnet.errors import SegNetError
+from napari_segnet.training.augment import augment, window_size
+from napari_segnet.training.devices import free_memory, is_out_of_memory
+from napari_segnet.training.learner import Batch, Learner, confusion, dice_of
+from napari_segnet.training.schedule import learning_rate
+
+_STATISTICS_BATCHES = 5
+_GUIDE_WEIGHT = 1.0
+_GUIDE_ENDS = 0.6
+"""The forest's answer has full weight at the start, and none after this share of the run."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What there is to learn from.
+
+    `validation` holds batches of images (B, C, Y, X) and targets (B, Y, X), cut once; `first_class` is the first
+    class that counts for the mean Dice (1 where class 0 is background).
+    """
+
+    sampler: PatchSampler
+    validation: Sequence[tuple[Tensor, Tensor]]
+    first_class: int
+
+
+def train(
+    learner: Learner, lesson: Lesson, config: TrainConfig, should_stop: Callable[[], bool]
+) -> Iterator[events.Event]:
+    """Train until the epochs or the minutes are over, nothing improves any more, or it is told to stop.
+
+    Parameters
+    ----------
+    learner : Learner
+        Changed in place; new, or as it was at a checkpoint.
+    lesson : Lesson
+    config : TrainConfig
+    should_stop : callable
+        Asked after every step.
+
+    Yields
+    ------
+    Event
+        `Step` after each step, `Epoch` after each epoch (when the learner may be saved), `Notice`, and one
+        `Finished` at the end.
+
+    Raises
+    ------
+    SegNetError
+        If the loss is not a number, or memory doesn't suffice for a single patch.
+    """
+    counters = learner.counters
+    budget = None if config.minutes is None else config.minutes * 60
+    total = None if config.epochs is None else config.epochs * config.steps_per_epoch
+    before = counters.seconds
+    started = time.perf_counter()
+
+    while True:
+        progress = _progress(counters.step, total, counters.seconds, budget)
+        if progress >= 1:
+            yield events.Finished("completed" if total and counters.step >= total else "time")
+            return
+        if should_stop():
+            yield events.Finished("stopped")
+            return
+        try:
+            batch = draw_batch(learner, lesson, config, progress)
+            loss = learner.step(batch, learning_rate(config, counters.step, progress))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            yield _halve_batch(learner)
+            continue
+        counters.seconds = before + time.perf_counter() - started
+        left = _seconds_left(counters.step, total, counters.seconds, budget)
+        yield events.Step(counters.step, loss, counters.seconds, left)
+
+        if counters.step % config.steps_per_epoch == 0:
+            row = _finish_epoch(learner, lesson, config)
+            best = counters.best_epoch == row["epoch"]
+            counters.seconds = before + time.perf_counter() - started
+            yield events.Epoch(row, best, counters.seconds, left)
+            if len(counters.history) - counters.best_epoch >= config.patience:
+                yield events.Finished("early-stopping")
+                return
+
+
+def _progress(step: int, total: int | None, seconds: float, budget: float | None) -> float:
+    by_steps = step / total if total else 0.0
+    by_time = seconds / budget if budget else 0.0
+    return max(by_steps, by_time)
+
+
+def _seconds_left(step: int, total: int | None, seconds: float, budget: float | None) -> float | None:
+    ends = []
+    if total:
+        ends.append(seconds / max(step, 1) * (total - step))
+    if budget:
+        ends.append(budget - seconds)
+    return max(0.0, min(ends)) if ends else None
+
+
+def draw_batch(learner: Learner, lesson: Lesson, config: TrainConfig, progress: float) -> Batch:
+    """Return the augmented patches of the learner's next step, on its device."""
+    step = learner.counters.step
+    windows = lesson.sampler.draw(step, learner.counters.batch_size, window_size(config.patch_size, config.augment))
+    weight = _GUIDE_WEIGHT * max(0.0, 1 - progress / _GUIDE_ENDS)
+    led = windows.guide is not None and weight > 0
+    images, targets, guide = augment(
+        torch.from_numpy(windows.images).to(learner.device),
+        torch.from_numpy(np.ascontiguousarray(windows.targets)).to(learner.device),
+        config.patch_size,
+        config.augment,
+        torch.Generator().manual_seed(config.seed * 1_000_003 + step),
+        torch.from_numpy(windows.guide).to(learner.device).float() if windows.guide is not None and led else None,
+    )
+    return Batch(images, targets.long(), guide, weight)
+
+
+def _halve_batch(learner: Learner) -> events.Notice:
+    """Go on with half the batch after memory ran out; raises SegNetError where one patch is too much already."""
+    learner.optimizer.zero_grad(set_to_none=True)
+    free_memory(learner.device)
+    if learner.counters.batch_size == 1:
+        raise SegNetError(
+            f"Memory doesn't suffice for one patch of {learner.config.patch_size} pixels.",
+            "Choose smaller patches (train.patch_size), a narrower network, or the preset fast.",
+        )
+    learner.counters.batch_size //= 2
+    return events.Notice(f"Memory ran out: going on with batches of {learner.counters.batch_size}.")
+
+
+def statistics_batches(learner: Learner, lesson: Lesson, config: TrainConfig) -> Iterator[Tensor]:
+    """Yield unchanged patches to measure batch-norm statistics on: (B, C, P, P) each, the same at every call."""
+    for number in range(_STATISTICS_BATCHES):
+        windows = lesson.sampler.draw(2**40 + number, learner.counters.batch_size, config.patch_size)
+        yield torch.from_numpy(windows.images).to(learner.device)
+
+
+def _finish_epoch(learner: Learner, lesson: Lesson, config: TrainConfig) -> dict[str, float | int | None]:
+    """Validate, and write the epoch's row of the history."""
+    counters = learner.counters
+    network = learner.refresh_average(lambda: statistics_batches(learner, lesson, config))
+    row: dict[str, float | int | None] = {
+        "epoch": len(counters.history) + 1,
+        "loss": counters.loss_sum / max(counters.loss_steps, 1),
+        "val_loss": None,
+        "learning_rate": float(learner.optimizer.param_groups[0]["lr"]),
+        "dice": dice_of(np.array(counters.confusion), lesson.first_class),
+        "val_dice": None,
+    }
+    if lesson.validation:
+        matrix = np.zeros((len(learner.weights), len(learner.weights)), np.int64)
+        losses = []
+        with torch.inference_mode():
+            for images, targets in lesson.validation:
+                logits = learner.forward(network, images.to(learner.device))
+                known = targets.to(learner.device)
+                losses.append(float(learner.loss(logits, known, learner.weights)))
+                matrix += confusion(logits.argmax(dim=1), known, len(learner.weights))
+        row["val_loss"] = float(np.mean(losses))
+        row["val_dice"] = dice_of(matrix, lesson.first_class)
+    counters.history.append(row)
+    counters.loss_sum, counters.loss_steps = 0.0, 0
+    counters.confusion = np.zeros_like(counters.confusion).tolist()
+    _keep_best(learner, row)
+    return row
+
+
+def _keep_best(learner: Learner, row: dict[str, float | int | None]) -> None:
+    """Without validation the last weights are the best: the loss on augmented patches says little."""
+    counters = learner.counters
+    score = row["val_dice"]
+    if score is None or counters.best is None or score >= counters.best:
+        counters.best = None if score is None else float(score)
+        counters.best_epoch = int(row["epoch"] or 0)

@@ -1,0 +1,212 @@
+"""From a run folder to a lesson: data read and checked, everything decided, the configuration completed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_segnet import presets
+from napari_segnet.config import DataConfig, RunConfig
+from napari_segnet.data import checks, normalization
+from napari_segnet.data.labels import (
+    IGNORE,
+    INSTANCE_OUTPUTS,
+    count_values,
+    default_classes,
+    encode,
+    guess_meaning,
+)
+from napari_segnet.data.pairs import TrainingPair, open_pairs
+from napari_segnet.data.sampling import ImageCache, PatchSampler, read_window, validation_windows
+from napari_segnet.data.split import Split, split
+from napari_segnet.errors import DataError
+from napari_segnet.models.info import ModelInfo
+from napari_segnet.run import RunFolder
+from napari_segnet.training.forest import forest_guide, is_sparse
+from napari_segnet.training.loop import Lesson
+
+_MOST_VALIDATION_PIXELS = 32 * 256 * 256
+_MOST_LABEL_LOOKS = 200
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that is decided before the first step."""
+
+    config: RunConfig
+    pairs: list[TrainingPair]
+    targets: list[NDArray[np.uint8]]
+    cache: ImageCache
+    normalization: normalization.Normalization
+    split: Split
+    lesson: Lesson
+    outputs: int
+    weights: Tensor
+    choices: dict[str, str]
+    warnings: tuple[str, ...]
+    fingerprint: dict[str, int | float | str]
+
+
+def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None) -> Prepared:
+    """Read the data of a run, check it, and decide everything that is open.
+
+    Parameters
+    ----------
+    run : RunFolder
+    device : torch.device
+        What the presets adapt to.
+    start : ModelInfo, optional
+        The model to start from: its normalization and classes are kept, new classes come after them.
+
+    Raises
+    ------
+    DataError, ConfigError
+        If something can't work, in a sentence.
+    """
+    config = run.config
+    pairs = open_pairs(run.pairs)
+    if start is not None and start.channels != pairs[0].channels:
+        raise DataError(
+            f"The model to start from was trained on {start.channels} channel(s), these images have "
+            f"{pairs[0].channels}.",
+            "Use images with the same channels, or train from scratch.",
+        )
+    data, counts, words = complete_data(config.data, pairs, start)
+    problems = checks.check_labels(counts, data)
+    _raise_first(problems)
+    targets = [encode(pair.labels(), data) for pair in pairs]
+    outputs = INSTANCE_OUTPUTS if data.task == "instances" else len(data.classes)
+    if outputs < 2:
+        raise DataError("There is only one class.", "Paint a second one, or leave the background unpainted.")
+    data_print = _fingerprint(pairs, targets, outputs, device)
+    config, choices = presets.resolve(config.replace(data=data), data_print)
+    problems += [p for pair in pairs[:50] for p in checks.check_image(pair.name, pair.image(), config.train.patch_size)]
+    _raise_first(problems)
+    norm = start.normalization if start else normalization.fit([p.image() for p in pairs], data.normalization)
+    parts = split(targets, [p.group for p in pairs], data.val_fraction, config.train.patch_size // 2, config.train.seed)
+    cache = ImageCache(pairs, norm, limit=int(psutil.virtual_memory().available // 3))
+    sampler = PatchSampler(cache, targets, parts.train, config.train.seed)
+    if config.train.forest_guide and is_sparse(targets, parts.train):
+        sampler.guide_by(forest_guide(cache, targets, parts.train, outputs, config.train.seed))
+        choices["guide"] = "few pixels are painted: a random forest's answer leads the first steps."
+    lesson = Lesson(
+        sampler,
+        _validation(cache, targets, parts, config),
+        first_class=0 if data.unlabelled == "ignore" and data.task == "semantic" else 1,
+    )
+    return Prepared(
+        config=config,
+        pairs=pairs,
+        targets=targets,
+        cache=cache,
+        normalization=norm,
+        split=parts,
+        lesson=lesson,
+        outputs=outputs,
+        weights=torch.tensor(
+            [1.0] * outputs if data.task == "instances" else [c.weight for c in data.classes],
+            dtype=torch.float32,
+        ),
+        choices={"labels": words, **choices, "validation": parts.words},
+        warnings=tuple(dict.fromkeys(p.text for p in problems)),
+        fingerprint=_describe(data_print, pairs, targets),
+    )
+
+
+def complete_data(
+    data: DataConfig, pairs: Sequence[TrainingPair], start: ModelInfo | None = None
+) -> tuple[DataConfig, dict[int, int], str]:
+    """Guess what the user hasn't said about the labels.
+
+    Returns
+    -------
+    data : DataConfig
+        With task, meaning of zero and the class table filled in.
+    counts : dict of int to int
+        Label value -> pixels.
+    words : str
+        What was guessed or asked for.
+    """
+    labels = [pair.labels() for pair in pairs]
+    counts = count_values(labels)
+    guess = guess_meaning(labels[:_MOST_LABEL_LOOKS])
+    said = data.explicit()
+    task = said.get("task") or (start.task if start else guess.task)
+    unlabelled = said.get("unlabelled") or (start.unlabelled if start else guess.unlabelled)
+    words = (
+        guess.words if (task, unlabelled) == (guess.task, guess.unlabelled) else f"{task}, unlabelled = {unlabelled}."
+    )
+    classes = data.classes
+    if not classes:
+        values = [v for v in counts if v not in data.ignore_values]
+        found = default_classes(values, unlabelled, task)
+        kept = start.classes if start else ()
+        known = {c.value for c in kept}
+        classes = (*kept, *(c for c in found if c.value not in known))
+    return data.replace(task=task, unlabelled=unlabelled, classes=classes), counts, words
+
+
+def _raise_first(problems: Sequence[checks.Problem]) -> None:
+    for problem in problems:
+        if problem.level == "error":
+            raise DataError(problem.text)
+
+
+def _validation(
+    cache: ImageCache, targets: Sequence[NDArray[np.uint8]], parts: Split, config: RunConfig
+) -> list[tuple[Tensor, Tensor]]:
+    size = config.train.patch_size
+    windows = validation_windows(targets, parts.validation, size, max(8, _MOST_VALIDATION_PIXELS // size**2))
+    batches = []
+    for start in range(0, len(windows), config.train.batch_size):
+        read = [
+            read_window(cache, targets[region.pair], region, top, left, size)
+            for region, top, left in windows[start : start + config.train.batch_size]
+        ]
+        images, labels = (np.stack(part) for part in zip(*read, strict=True))
+        batches.append((torch.from_numpy(images), torch.from_numpy(labels).long()))
+    return batches
+
+
+def _fingerprint(
+    pairs: Sequence[TrainingPair], targets: Sequence[NDArray[np.uint8]], outputs: int, device: torch.device
+) -> presets.Fingerprint:
+    memory = psutil.virtual_memory().available
+    if device.type == "cuda":
+        memory = torch.cuda.mem_get_info(device)[0]
+    height, width = np.median([pair.shape for pair in pairs], axis=0)
+    return presets.Fingerprint(
+        images=len(pairs),
+        height=int(height),
+        width=int(width),
+        channels=pairs[0].channels,
+        outputs=outputs,
+        annotated=int(sum(np.count_nonzero(t != IGNORE) for t in targets)),
+        device=device.type,
+        memory=memory / 2**30,
+    )
+
+
+def _describe(
+    data: presets.Fingerprint, pairs: Sequence[TrainingPair], targets: Sequence[NDArray[np.uint8]]
+) -> dict[str, int | float | str]:
+    """Say in the model what it has seen; the digest tells whether two models saw the same annotation."""
+    digest = hashlib.sha256()
+    for pair, target in zip(pairs, targets, strict=True):
+        digest.update(f"{pair.name}{target.shape}".encode())
+        digest.update(target.tobytes())
+    return {
+        "images": data.images,
+        "height": data.height,
+        "width": data.width,
+        "annotated_pixels": data.annotated,
+        "annotated_share": round(data.share, 6),
+        "annotation_sha256": digest.hexdigest(),
+    }
