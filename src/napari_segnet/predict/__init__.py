@@ -1,0 +1,1 @@
+"""Applying a network to images of any size: tiles with a halo, post-processing, files."""

@@ -1,0 +1,368 @@
+"""A trained network applied to whole images: tile by tile, with memory for one tile at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_segnet.config import PredictConfig
+from napari_segnet.errors import DataError, SegNetError
+from napari_segnet.models.info import ModelInfo
+from napari_segnet.predict import outputs
+from napari_segnet.predict.classes import output_classes
+from napari_segnet.predict.folding import fold_normalization
+from napari_segnet.predict.memory import bytes_per_pixel
+from napari_segnet.predict.reading import TileReader
+from napari_segnet.predict.tiles import Tile, plan, round_up
+from napari_segnet.training.devices import (
+    autocast_dtype,
+    empty_cache,
+    free_memory,
+    is_out_of_memory,
+    pick_device,
+    reused_memory,
+)
+
+_SMALLEST_TILE = 32
+
+__all__ = ["Predictor", "Wanted", "output_classes"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The arrays that a prediction is written into; None: not wanted. See `Predictor.predict_plane`."""
+
+    labels: Any = None
+    probabilities: Any = None
+    uncertainty: Any = None
+    interior: Any = None
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the arrays that are wanted, by name."""
+        return {name: array for name, array in vars(self).items() if array is not None}
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Answers for some tiles, on their way to the host; `ready` says when they have arrived."""
+
+    tiles: Sequence[Tile]
+    answers: Sequence[dict[str, Tensor]]
+    ready: torch.cuda.Event | None
+
+
+class Predictor:
+    """Applies a network to images of any size.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Maps (B, C, Y, X) float32 to logits (B, K, Y, X). It is moved to the device, into evaluation mode.
+    info : ModelInfo
+        What its model file says of it.
+    config : PredictConfig
+    device : torch.device, optional
+        Default: the one that `config.device` names.
+    on_notice : callable, optional
+        Told in a sentence when memory is short and tiles were made smaller.
+
+    Attributes
+    ----------
+    classes : tuple of LabelClass
+        The classes of labels and probabilities, in order: background and object for a model of instances.
+    label_dtype : numpy.dtype
+        The smallest unsigned type that holds their values.
+    halo : int or None
+        What is cut off each side of a tile, pixels; None: the whole image is one tile.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        info: ModelInfo,
+        config: PredictConfig | None = None,
+        device: torch.device | None = None,
+        *,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> None:
+        config = config or PredictConfig()
+        self.info, self.config = info, config
+        self.device = device or pick_device(config.device)
+        self.classes = output_classes(info)
+        self.label_dtype = np.dtype(np.min_scalar_type(max(c.value for c in self.classes)))
+        self.halo = info.receptive_field if config.exact else info.halo
+        if config.halo is not None and not config.exact:
+            self.halo = config.halo
+        self._values = np.array([c.value for c in self.classes], self.label_dtype)
+        self._on_notice = on_notice or (lambda _text: None)
+        self._autocast = autocast_dtype(self.device, "float32" if config.exact else config.precision)
+        self._core, self._batch_size = config.tile, config.batch_size
+        self._bytes_per_pixel: float | None = None
+        network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._network = network if config.exact else fold_normalization(network, info.channels, info.stride)
+
+    def empty_outputs(
+        self, shape: tuple[int, ...], *, probabilities: bool = False, uncertainty: bool = False
+    ) -> dict[str, NDArray[Any]]:
+        """Make arrays in memory for images of a (Y, X) shape, as keyword arguments of `predict_plane`."""
+        made = {"labels_out": np.empty(shape, self.label_dtype)}
+        if probabilities:
+            made["probabilities_out"] = np.empty((len(self.classes), *shape), np.float32)
+        if uncertainty:
+            made["uncertainty_out"] = np.empty(shape, np.float32)
+        return made
+
+    def predict_plane(
+        self,
+        image: Any,
+        *,
+        labels_out: Any = None,
+        probabilities_out: Any = None,
+        uncertainty_out: Any = None,
+        interior_out: Any = None,
+        limits: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> bool:
+        """Predict one plane, and write what is wanted into the arrays that are given.
+
+        Parameters
+        ----------
+        image : array-like (C, Y, X)
+            Any dtype; numpy, memory map, zarr or dask: it is sliced tile by tile.
+        labels_out : array-like (Y, X), optional
+            Gets the value of the likeliest class; of equally likely ones the first. `label_dtype` or wider.
+        probabilities_out : array-like (K, Y, X) float32, optional
+            Gets the probability of each of `classes`.
+        uncertainty_out : array-like (Y, X) float32, optional
+            Gets the entropy of the classes, 0 .. 1.
+        interior_out : array-like (Y, X) float32, optional
+            For a model of instances: gets the probability of an object's inside, boundary excluded.
+        limits : (low, high), optional
+            From `Normalization.limits`; default: those of this image.
+        on_progress : callable, optional
+            Called with the tiles done so far, and how many there are.
+        should_stop : callable, optional
+            Asked between tiles.
+
+        Returns
+        -------
+        bool
+            False if it was stopped: then the outputs are incomplete.
+
+        Raises
+        ------
+        DataError
+            If the image doesn't fit the model.
+        SegNetError
+            If memory runs out even with the smallest tiles.
+        """
+        wanted = Wanted(labels_out, probabilities_out, uncertainty_out, interior_out)
+        steps = self.iterate(image, wanted, limits)
+        while should_stop is None or not should_stop():
+            counts = next(steps, None)
+            if counts is None:
+                return True
+            if on_progress is not None:
+                on_progress(*counts)
+        steps.close()
+        return False
+
+    def iterate(
+        self, image: Any, wanted: Wanted, limits: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    ) -> Generator[tuple[int, int]]:
+        """Predict as `predict_plane` does, a batch of tiles a step.
+
+        Yields
+        ------
+        (done, total) : (int, int)
+            Tiles. When memory ran out, counting starts again with smaller ones.
+        """
+        self._check(image)
+        _check_outputs(wanted, image.shape[1:], len(self.classes))
+        low, high = limits or self.info.normalization.limits(image)
+        reader = TileReader(image, low, high, self.device)
+        while True:
+            tiles = self._plan(image.shape[1:])
+            try:
+                with reused_memory(self.device):
+                    yield from self._run(reader, tiles, wanted)
+                return
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Only here are the error, and the tensors that it holds, gone: now there is memory to go on with.
+            empty_cache(self.device)
+            self._shrink(tiles)
+
+    def _check(self, image: Any) -> None:
+        if image.ndim != 3 or 0 in image.shape:
+            raise DataError(f"An image of shape {tuple(image.shape)} can't be predicted.", "Give (C, Y, X).")
+        if image.shape[0] != self.info.channels:
+            raise DataError(
+                f"The image has {_count(image.shape[0], 'channel')}, "
+                f"but the model was trained on {_count(self.info.channels, 'channel')}.",
+                "Choose images with the same channels, in the same order.",
+            )
+        if np.dtype(image.dtype).kind not in "buif":
+            raise DataError(f"An image of type {image.dtype} can't be predicted.", "Convert it to real numbers.")
+
+    def _plan(self, shape: tuple[int, int]) -> list[Tile]:
+        tiles = self._cut(shape)
+        while self.device.type == "cpu" and self._estimate(tiles) > free_memory(self.device):
+            self._shrink(tiles)
+            tiles = self._cut(shape)
+        return tiles
+
+    def _estimate(self, tiles: Sequence[Tile]) -> float:
+        if self._bytes_per_pixel is None:
+            with self._precision():
+                self._bytes_per_pixel = bytes_per_pixel(self._network, self.info.channels, self.info.stride)
+        height, width = tiles[0].shape
+        return height * width * min(self._batch_size, len(tiles)) * self._bytes_per_pixel
+
+    def _cut(self, shape: tuple[int, int]) -> list[Tile]:
+        if self.halo is None:
+            return plan(shape, round_up(max(shape), self.info.stride), 0, self.info.stride)
+        return plan(shape, self._core, self.halo, self.info.stride)
+
+    def _shrink(self, tiles: Sequence[Tile]) -> None:
+        if self._batch_size > 1 and len(tiles) > 1:
+            self._batch_size = max(1, min(self._batch_size, len(tiles)) // 2)
+            self._on_notice(f"Memory is short: going on with {_count(self._batch_size, 'tile')} at a time.")
+            return
+        height, width = tiles[0].shape
+        side = max(height, width)
+        smaller = min(self._core, side) // 2
+        if self.halo is None:
+            raise SegNetError(
+                f"There is not memory enough for an image of {height} x {width} pixels, which this network has to "
+                "see in one piece to be exact.",
+                "Predict without --exact, or on a device with more memory.",
+            )
+        if smaller < max(_SMALLEST_TILE, self.info.stride):
+            raise SegNetError(
+                f"There is not memory enough, even for tiles of {side} pixels.",
+                "Close other programs that use this device, or use --device cpu.",
+            )
+        self._core = smaller
+        self._on_notice(f"Memory is short: going on with tiles of {smaller} pixels.")
+
+    @contextlib.contextmanager
+    def _precision(self) -> Iterator[None]:
+        # TF32 keeps 10 bits of the mantissa: what was asked for as float32 has to be float32.
+        exact = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
+        with contextlib.ExitStack() as stack:
+            if self._autocast is not None:
+                stack.enter_context(torch.autocast(self.device.type, self._autocast))
+            elif self.device.type == "cuda":
+                stack.enter_context(torch.backends.cudnn.flags(**exact))
+            yield
+
+    def _run(self, reader: TileReader, tiles: Sequence[Tile], wanted: Wanted) -> Iterator[tuple[int, int]]:
+        done = 0
+        waiting: _Batch | None = None
+        for first in range(0, len(tiles) + self._batch_size, self._batch_size):
+            batch = tiles[first : first + self._batch_size]
+            # Not around the yield: whoever asked for this prediction has modes of their own.
+            with torch.inference_mode(), self._precision():
+                # A GPU works on this batch while the answers of the one before are written.
+                begun = self._begin(reader, batch, wanted) if batch else None
+            if waiting is not None:
+                self._finish(waiting, wanted)
+                done += len(waiting.tiles)
+                yield done, len(tiles)
+            waiting = begun
+
+    def _begin(self, reader: TileReader, tiles: Sequence[Tile], wanted: Wanted) -> _Batch:
+        logits = self._forward(reader.read(tiles))
+        if logits.shape[1] != self.info.outputs:
+            raise SegNetError(f"The network has {logits.shape[1]} outputs instead of {self.info.outputs}.")
+        answers = [
+            self._to_host(self._answers(logits[n : n + 1, :, tile.core[0], tile.core[1]], wanted))
+            for n, tile in enumerate(tiles)
+        ]
+        ready = None
+        if self.device.type == "cuda":
+            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            ready.record(torch.cuda.current_stream(self.device))
+        return _Batch(tiles, answers, ready)
+
+    def _forward(self, batch: Tensor) -> Tensor:
+        if not self.config.tta:
+            logits: Tensor = self._network(batch)
+            return logits
+        mean: Tensor | None = None
+        for symmetry in outputs.symmetries():
+            turned = outputs.transform(batch, symmetry).contiguous(memory_format=torch.channels_last)
+            answer = outputs.transform_back(self._network(turned).float().softmax(dim=1), symmetry)
+            mean = answer if mean is None else mean.add_(answer)
+        assert mean is not None
+        # Logarithms of probabilities are logits: from here on it is as without averaging.
+        return mean.div_(len(outputs.symmetries())).clamp_min_(1e-30).log_()
+
+    def _answers(self, logits: Tensor, wanted: Wanted) -> dict[str, Tensor]:
+        found = {}
+        if wanted.interior is not None:
+            found["interior"] = logits.float().softmax(dim=1)[0, 1]
+        if self.info.task == "instances":
+            logits = outputs.join_object(logits)
+        if wanted.labels is not None:
+            found["labels"] = outputs.class_index(logits)[0]
+        if wanted.probabilities is not None or wanted.uncertainty is not None:
+            logarithms = logits.float().log_softmax(dim=1)
+            if wanted.uncertainty is not None:
+                found["uncertainty"] = outputs.uncertainty(logarithms)[0]
+            if wanted.probabilities is not None:
+                found["probabilities"] = logarithms.exp()[0]
+        return found
+
+    def _to_host(self, answers: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.device.type != "cuda":
+            return {name: answer.cpu() for name, answer in answers.items()}
+        on_host = {}
+        for name, answer in answers.items():
+            host = torch.empty(answer.shape, dtype=answer.dtype, pin_memory=True)
+            on_host[name] = host.copy_(answer, non_blocking=True)
+        return on_host
+
+    def _finish(self, batch: _Batch, wanted: Wanted) -> None:
+        if batch.ready is not None:
+            batch.ready.synchronize()
+        for tile, answers in zip(batch.tiles, batch.answers, strict=True):
+            rows, columns = tile.write
+            for name, array in wanted.arrays().items():
+                answer = answers[name].numpy()
+                if name == "labels":
+                    array[rows, columns] = self._to_values(answer)
+                elif name == "probabilities":
+                    array[:, rows, columns] = answer
+                else:
+                    array[rows, columns] = answer
+
+    def _to_values(self, index: NDArray[np.uint8]) -> NDArray[Any]:
+        first = self._values[0]
+        if (self._values == np.arange(len(self._values)) + first).all():
+            return index if first == 0 else index.astype(self.label_dtype, copy=False) + first
+        return self._values.take(index)
+
+
+def _check_outputs(wanted: Wanted, shape: tuple[int, int], classes: int) -> None:
+    arrays = wanted.arrays()
+    if not arrays:
+        raise ValueError("predict_plane needs at least one array to write into")
+    for name, array in arrays.items():
+        expected: tuple[int, ...] = (classes, *shape) if name == "probabilities" else tuple(shape)
+        if tuple(array.shape) != expected:
+            raise ValueError(f"{name}_out has shape {tuple(array.shape)} instead of {expected}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,92 @@
+"""From a part of an image, of any dtype and lazily read, to what the network sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_segnet.predict.tiles import Tile, reflected
+
+
+class TileReader:
+    """Reads tiles of one image into one buffer that is used again for each batch.
+
+    Parameters
+    ----------
+    image : array-like (C, Y, X)
+        Numpy, memory map, zarr or dask: it is only sliced.
+    low, high : (C,) float32
+        Limits from `Normalization.limits`.
+    device : torch.device
+        Where the network is.
+
+    Notes
+    -----
+    The same arithmetic as `napari_segnet.data.normalization.scale`, which training uses, but without its
+    temporary arrays: on a CPU the cast is the copy into the buffer; to a GPU 8-bit images travel as bytes.
+    """
+
+    def __init__(self, image: Any, low: NDArray[np.float32], high: NDArray[np.float32], device: torch.device) -> None:
+        self.image = image
+        self.device = device
+        self.floating = np.dtype(image.dtype).kind == "f"
+        shape = (1, len(low), 1, 1)
+        half = np.maximum((high - low) / 2, np.finfo(np.float32).tiny)
+        self.centre = torch.from_numpy((high + low) / 2).reshape(shape).to(device)
+        self.half = torch.from_numpy(half).reshape(shape).to(device)
+        self._buffer: Tensor | None = None
+
+    def read(self, tiles: Sequence[Tile]) -> Tensor:
+        """Return tiles of one shape as (B, C, Y, X) float32; valid until the next call."""
+        shape = (len(tiles), self.image.shape[0], *tiles[0].shape)
+        if self._buffer is None or self._buffer.shape != shape:
+            self._buffer = torch.empty(
+                shape, dtype=torch.float32, device=self.device, memory_format=torch.channels_last
+            )
+        buffer = self._buffer
+        for n, tile in enumerate(tiles):
+            block = read_block(self.image, *tile.read)
+            if self.device.type == "cpu":
+                np.copyto(buffer[n].numpy(), block, casting="unsafe")
+            else:
+                buffer[n].copy_(self._host_copy(block), non_blocking=True)
+        buffer.sub_(self.centre).div_(self.half)
+        if self.floating:
+            buffer.nan_to_num_(nan=-1.0, posinf=3.0, neginf=-3.0)
+        return buffer.clamp_(-3.0, 3.0)
+
+    def _host_copy(self, block: NDArray[Any]) -> Tensor:
+        dtype = torch.uint8 if block.dtype == np.uint8 else torch.float32
+        # Pinned memory travels while the GPU works; torch keeps it until it has arrived.
+        host = torch.empty(block.shape, dtype=dtype, pin_memory=self.device.type == "cuda")
+        np.copyto(host.numpy(), block, casting="unsafe")
+        return host
+
+
+def read_block(image: Any, rows: slice, columns: slice) -> NDArray[Any]:
+    """Read a part of an image that may reach beyond its end, where it is mirrored.
+
+    Parameters
+    ----------
+    image : array-like (C, Y, X)
+    rows, columns : slice
+        Positions along Y and X, from 0.
+
+    Returns
+    -------
+    (C, rows, columns) array
+    """
+    _, height, width = image.shape
+    if rows.stop <= height and columns.stop <= width:
+        return np.asarray(image[:, rows, columns])
+    y = np.array(reflected(rows.start, rows.stop, height))
+    x = np.array(reflected(columns.start, columns.stop, width))
+    block = np.asarray(image[:, y.min() : y.max() + 1, x.min() : x.max() + 1])
+    # One axis at a time: a mixed index would be several times slower.
+    mirrored: NDArray[Any] = block.take(y - y.min(), axis=1).take(x - x.min(), axis=2)
+    return mirrored
