@@ -1,0 +1,243 @@
+"""The Python interface: `train`, `load`, `Model.predict`, `Model.save`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from napari_segnet import events
+from napari_segnet.axes import check_axes, guess_axes
+from napari_segnet.config import LabelClass, PredictConfig, RunConfig, validated
+from napari_segnet.errors import DataError
+from napari_segnet.executor import execute
+from napari_segnet.io.images import open_image, open_labels
+from napari_segnet.io.labels import as_labels
+from napari_segnet.io.pairing import pair_files
+from napari_segnet.io.records import make_records
+from napari_segnet.io.write import write_npy
+from napari_segnet.models.file import load_model, write_model
+from napari_segnet.models.info import ModelInfo
+from napari_segnet.predict.arrays import predict_stack
+from napari_segnet.predict.predictor import Predictor, output_classes
+from napari_segnet.request import build_config
+from napari_segnet.run import PairRecord, RunFolder
+
+Images = NDArray[Any] | Path | str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a model says of an image of Y x X pixels, or a stack of such planes (then Z comes first).
+
+    Attributes
+    ----------
+    labels : (Y, X) unsigned integers
+        Values of the classes; numbers of objects where instances were asked for.
+    probabilities : (K, Y, X) float32
+        Of each class, in the order of `classes`. (K, Z, Y, X) for a stack.
+    uncertainty : (Y, X) float32
+        Entropy of the classes, 0 (sure) to 1.
+    classes : tuple of LabelClass
+    """
+
+    labels: NDArray[Any]
+    probabilities: NDArray[np.float32]
+    uncertainty: NDArray[np.float32]
+    classes: tuple[LabelClass, ...]
+
+
+class Model:
+    """A trained network and everything needed to use it.
+
+    Parameters
+    ----------
+    info : ModelInfo
+        What its file says of it.
+    network : torch.nn.Module
+    history : sequence of dict
+        One row an epoch, as in ``history.csv``; empty for a model that was loaded.
+    """
+
+    def __init__(
+        self, info: ModelInfo, network: nn.Module, history: Sequence[Mapping[str, float | int | None]] = ()
+    ) -> None:
+        self.info, self.network, self.history = info, network, list(history)
+
+    @property
+    def classes(self) -> tuple[LabelClass, ...]:
+        """The classes of its labels and probabilities."""
+        return output_classes(self.info)
+
+    def predict(
+        self,
+        image: Images,
+        *,
+        axes: str | None = None,
+        instances: bool = False,
+        device: str = "auto",
+        **options: Any,
+    ) -> Result:
+        """Predict an image.
+
+        Parameters
+        ----------
+        image : array or path
+            (Y, X), (Y, X, C), (C, Y, X), or a stack with Z or T in front.
+        axes : str, optional
+            What the axes are, such as ``"CYX"``; default: guessed from the shape.
+        instances : bool
+            Number the objects instead of naming classes.
+        device : str
+            auto, cpu, cuda, cuda:N or mps.
+        **options
+            Fields of `PredictConfig`: tta, exact, tile, precision ...
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        DataError
+            If the image has other channels than those that the model was trained on.
+        """
+        array, axes = _as_image(image, axes)
+        config = validated(PredictConfig, {**options, "device": device})
+        predictor = Predictor(self.network, self.info, config)
+        labels, probabilities, uncertainty = predict_stack(predictor, array, axes, instances=instances)
+        return Result(labels, probabilities, uncertainty, self.classes)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the model to one ``.safetensors`` file; returns its path."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_model(path, self.info, self.network)
+        return path
+
+
+def load(path: Path | str, device: str = "cpu") -> Model:
+    """Load a model file, or the best model of a run folder.
+
+    Nothing in the file is executed or unpickled.
+
+    Raises
+    ------
+    ModelFileError
+        If it is damaged, or was not written by napari-segnet.
+    """
+    return Model(*load_model(path, torch.device(device)))
+
+
+def train(
+    images: Images | Sequence[Images],
+    labels: Images | Sequence[Images],
+    *,
+    preset: str = "fast",
+    seed: int = 0,
+    run: Path | str | None = None,
+    on_event: Callable[[events.Event], None] | None = None,
+    settings: Sequence[str] = (),
+    **options: Any,
+) -> Model:
+    """Train a network.
+
+    Parameters
+    ----------
+    images, labels : array, path, or sequences of these
+        Arrays are (Y, X), (Y, X, C), (C, Y, X) or stacks; labels have no C. Folders are paired by file name.
+    preset : {"fast", "balanced", "best"}
+    seed : int
+        Same seed, same data, same CPU: the same model.
+    run : path, optional
+        Folder to keep everything in; default: a temporary one that is removed.
+    on_event : callable, optional
+        Told what happens, as events of `napari_segnet.events`.
+    settings : sequence of str
+        Such as ``"train.batch_size=4"``.
+    **options
+        As at the shell: unlabelled, task, axes, network, encoder, weights, epochs, minutes, val_fraction, device.
+
+    Returns
+    -------
+    Model
+        The best on validation.
+
+    Raises
+    ------
+    SegNetError
+        If something can't work, in a sentence.
+    """
+    unknown = set(options) - {
+        "unlabelled", "task", "axes", "network", "encoder", "weights", "epochs", "minutes", "val_fraction", "device",
+    }  # fmt: skip
+    if unknown:
+        raise TypeError(f"train() has no argument {min(unknown)!r}; other options go into settings")
+    config = build_config({**options, "preset": preset, "seed": seed}, settings)
+    with tempfile.TemporaryDirectory(prefix="napari-segnet-") as scratch:
+        folder = make_run(Path(run) if run else Path(scratch) / "run", config, images, labels)
+        for event in execute(folder):
+            if on_event is not None:
+                on_event(event)
+        info, network = load_model(folder.model)
+        return Model(info, network, _history(folder))
+
+
+def make_run(
+    path: Path, config: RunConfig, images: Images | Sequence[Images], labels: Images | Sequence[Images]
+) -> RunFolder:
+    """Make a run folder from arrays or paths: arrays are copied into it, files are referred to."""
+    image_list, label_list = _as_list(images), _as_list(labels)
+    if all(isinstance(i, Path | str) for i in [*image_list, *label_list]):
+        records = []
+        for image, known in zip(image_list, label_list, strict=True):
+            records += make_records(pair_files(Path(str(image)), Path(str(known))), config.data.axes)
+        return RunFolder.create(path, config, records)
+    if len(image_list) != len(label_list):
+        raise DataError(f"There are {len(image_list)} images, but {len(label_list)} labels.", "Give one of each.")
+    run = RunFolder.create(path, config)
+    run.set_pairs(
+        [
+            _snapshot(run, f"image-{n}", image, known, config.data.axes)
+            for n, (image, known) in enumerate(zip(image_list, label_list, strict=True), start=1)
+        ]
+    )
+    return run
+
+
+def _snapshot(run: RunFolder, name: str, image: Images, labels: Images, axes: str | None) -> PairRecord:
+    array, axes = _as_image(image, axes)
+    known = open_labels(labels, axes.replace("C", "")).array if isinstance(labels, Path | str) else as_labels(labels)
+    if known.shape != tuple(n for n, a in zip(array.shape, axes, strict=True) if a != "C"):
+        raise DataError(
+            f"The labels of {name} are {known.shape}, the image is {array.shape} ({axes}).",
+            "Labels need the size of their image.",
+        )
+    write_npy(run.data / f"{name}.npy", array)
+    write_npy(run.data / f"{name}_labels.npy", known)
+    return PairRecord(name=name, images=(f"data/{name}.npy",), labels=f"data/{name}_labels.npy", axes=axes)
+
+
+def _as_image(image: Images, axes: str | None) -> tuple[Any, str]:
+    if isinstance(image, Path | str):
+        opened = open_image(Path(image), axes)
+        return opened.array, opened.axes
+    array = np.asarray(image)
+    return array, check_axes(axes, array.shape) if axes else guess_axes(array.shape, array.dtype)
+
+
+def _as_list(values: Images | Sequence[Images]) -> list[Images]:
+    if isinstance(values, Path | str) or hasattr(values, "dtype"):
+        return [values]  # type: ignore[list-item]
+    return list(values)
+
+
+def _history(run: RunFolder) -> list[dict[str, float | int | None]]:
+    return [event.row for event in run.events() if isinstance(event, events.Epoch)]

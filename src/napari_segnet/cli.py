@@ -1,0 +1,285 @@
+"""The command line. Exit codes: 0 done, 2 the user's mistake (one line starting with ``error: ``), 1 a bug."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from napari_segnet import __version__
+from napari_segnet._console import Reporter, print_table
+from napari_segnet._threads import wait_politely
+from napari_segnet.config import PredictConfig, PresetName, RunConfig, Task, Unlabelled, validated
+from napari_segnet.errors import SegNetError
+from napari_segnet.models.registry import NETWORKS
+from napari_segnet.request import build_config
+
+# typer brings a click of its own in some versions: the base class of its errors is found, not imported.
+_UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="napari-segnet",
+    help="Paint a few strokes, train a U-Net, get segmentation layers back.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Out = Annotated[Path, typer.Option(help="Folder to write into.")]
+Plain = Annotated[bool, typer.Option("--plain", help="One name a line.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    labels: Annotated[Path, typer.Argument(help="Its labels, or a folder of labels with the same names.")],
+    out: Annotated[Path, typer.Option(help="Run folder to make.")],
+    unlabelled: Annotated[Unlabelled | None, typer.Option(help="What 0 means; default: guessed.")] = None,
+    task: Annotated[Task | None, typer.Option(help="Classes, or numbered objects; default: guessed.")] = None,
+    preset: Annotated[PresetName | None, typer.Option(help="How much effort; default: fast.")] = None,
+    network: Annotated[str | None, typer.Option(help="See napari-segnet networks.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="See napari-segnet encoders.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="imagenet, none, a model to fine-tune, or a file of encoder weights.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Most minutes of learning.")] = None,
+    val_fraction: Annotated[float | None, typer.Option(help="Part kept for validation; 0: none.")] = None,
+    axes: Annotated[str | None, typer.Option(help="Axes of the image files, such as ZYX; default: guessed.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same data, same CPU: same model.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of options.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as train.batch_size=4.")] = None,
+) -> None:
+    """Train a network on images and their labels."""
+    options = {
+        "unlabelled": unlabelled,
+        "task": task,
+        "preset": preset,
+        "network": network,
+        "encoder": encoder,
+        "weights": weights,
+        "epochs": epochs,
+        "minutes": minutes,
+        "val_fraction": val_fraction,
+        "axes": axes,
+        "device": device,
+        "seed": seed,
+    }
+    _train(images, labels, out, build_config(options, set_ or (), config))
+
+
+def _train(images: Path, labels: Path, out: Path, config: RunConfig) -> None:
+    from napari_segnet.io.pairing import pair_files
+    from napari_segnet.io.records import make_records
+    from napari_segnet.run import RunFolder
+
+    pairing = pair_files(images, labels)
+    reporter = Reporter()
+    for path in (*pairing.unpaired_images, *pairing.unpaired_labels):
+        reporter.note(f"{path} has no partner and is left out.")
+    run = RunFolder.create(out, config, make_records(pairing, config.data.axes))
+    _execute(run.path)
+
+
+@app.command()
+def resume(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Go on with a run that was stopped or killed."""
+    from napari_segnet.run import RunFolder
+
+    folder = RunFolder(run)
+    if folder.state() == "finished":
+        Reporter().note(f"{run} is finished already: {folder.model}")
+        return
+    _execute(run)
+
+
+def _execute(path: Path) -> None:
+    from napari_segnet.executor import Control, execute
+    from napari_segnet.run import RunFolder
+
+    control = Control()
+    with _graceful(control) as interrupted, Reporter() as reporter:
+        for event in execute(RunFolder(path), control):
+            reporter.show(event)
+    if interrupted:
+        typer.echo(f"Stopped. To go on: napari-segnet resume {path}", err=True)
+        raise typer.Exit(128 + interrupted[0])
+
+
+@contextmanager
+def _graceful(control: Any) -> Iterator[list[int]]:
+    """Let Ctrl-C (and a cluster's SIGTERM) finish the step and save; a second one ends at once."""
+    received: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        control.stop = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model file or a run folder.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Images, folders of images, or OME-Zarr.")],
+    out: Out,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write STEM_probabilities.tif.")] = False,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Write STEM_uncertainty.tif.")] = False,
+    tta: Annotated[bool, typer.Option("--tta", help="Average over flips and turns: better, 8 times slower.")] = False,
+    instances: Annotated[bool, typer.Option("--instances", help="Number the objects.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Tiles agree with the whole image in every pixel.")] = False,
+    axes: Annotated[str | None, typer.Option(help="Axes of the files, such as CYX; default: guessed.")] = None,
+    device: Device = "auto",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as tile=512.")] = None,
+) -> None:
+    """Predict images with a trained model."""
+    from napari_segnet.predict.files import predict_files
+    from napari_segnet.request import read_settings
+
+    config = validated(PredictConfig, {**read_settings(set_ or ()), "tta": tta, "exact": exact, "device": device})
+    control = _Stop()
+    with _graceful(control) as interrupted, Reporter() as reporter:
+        for event in predict_files(
+            model,
+            inputs,
+            out,
+            probabilities=probabilities,
+            uncertainty=uncertainty,
+            instances=instances,
+            axes=axes,
+            config=config,
+            should_stop=lambda: control.stop,
+        ):
+            reporter.show(event)
+    if interrupted:
+        raise typer.Exit(128 + interrupted[0])
+
+
+class _Stop:
+    stop = False
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Predicted labels: a file or a folder.")],
+    labels: Annotated[Path, typer.Argument(help="Reference labels: a file or a folder.")],
+    out: Out,
+    unlabelled: Annotated[Unlabelled | None, typer.Option(help="What 0 means in the reference.")] = None,
+    task: Annotated[Task | None, typer.Option(help="Classes, or numbered objects; default: guessed.")] = None,
+    ignore: Annotated[list[int] | None, typer.Option(help="Reference values that don't count.")] = None,
+) -> None:
+    """Compare predictions with reference labels."""
+    from napari_segnet.evaluation.files import evaluate_files
+
+    summary = evaluate_files(
+        predictions,
+        labels,
+        out,
+        unlabelled=unlabelled,
+        instances=None if task is None else task == "instances",
+        ignore_values=tuple(ignore or ()),
+    )
+    names = ("dice", "iou", "pixel_accuracy", "precision", "recall", "ap50", "ap")
+    print_table(
+        ("measure", "mean over images"),
+        [(name, f"{summary[name]:.4f}") for name in names if isinstance(summary.get(name), float)],
+    )
+    typer.echo(f"Written: {out / 'metrics.csv'}, {out / 'summary.json'}, {out / 'report.html'}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("demo"),
+    no_viewer: Annotated[bool, typer.Option("--no-viewer", help="Don't open the viewer at the end.")] = False,
+) -> None:
+    """Do the main job on a bundled photograph: strokes in, labels, scores and a screenshot out."""
+    from napari_segnet.demo import run_demo
+
+    run_demo(out, viewer=not no_viewer, on_line=typer.echo)
+
+
+@app.command()
+def networks(plain: Plain = False) -> None:
+    """List the networks."""
+    rows = [(s.name, "any" if s.encoders else "-", s.idea, s.paper) for s in NETWORKS.values()]
+    print_table(("name", "encoder", "idea", "paper"), rows, plain)
+
+
+@app.command()
+def encoders(plain: Plain = False) -> None:
+    """List the encoders of --network unet; timm's can be used too, as tu-NAME."""
+    from napari_segnet.models.smp_unet import encoder_table
+
+    print_table(("name", "pretrained weights"), encoder_table(), plain)
+
+
+@app.command()
+def losses(plain: Plain = False) -> None:
+    """List the losses."""
+    from napari_segnet.training.losses import LOSSES
+
+    print_table(("name", "idea", "paper"), [(s.name, s.idea, s.paper) for s in LOSSES.values()], plain)
+
+
+@app.command()
+def doctor() -> None:
+    """Look at torch, GPU, Qt, OpenGL and napari: what works, and how to mend what doesn't."""
+    from napari_segnet.doctor import checks
+
+    found = checks()
+    print_table(("", "what", "found", "remedy"), [(c.status, c.name, c.found, c.remedy) for c in found])
+    if any(c.status == "fail" for c in found):
+        raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run the command line; the entry point of ``napari-segnet``."""
+    wait_politely()
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line with some arguments; returns the exit code."""
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="napari-segnet")
+    except SegNetError as error:
+        return _mistake(str(error))
+    except _UsageError as error:
+        return _mistake(error.format_message())
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except Exception:  # what nobody foresaw is a bug: say so, with everything that helps to find it
+        traceback.print_exc()
+        print("This is a bug in napari-segnet; please report it with the lines above.", file=sys.stderr)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _mistake(text: str) -> int:
+    print("error: " + " ".join(text.split()), file=sys.stderr)
+    return 2

@@ -1,0 +1,183 @@
+"""The worker: a process that learns and predicts for the viewer. JSON lines in, JSON lines out.
+
+Commands (one JSON object a line on standard input)::
+
+    {"command": "train", "run": PATH}          start a run folder, or go on with an interrupted one
+    {"command": "view", "pair": NAME, "plane": 0, "origin": [y, x], "shape": [h, w]}   what previews show
+    {"command": "predict", "model": PATH, "inputs": [...], "out": DIR, ...}
+    {"command": "stop"}                         finish the step, save, say finished
+    {"command": "quit"}                         the end of standard input means the same
+
+Answers are the events of `events.py` on standard output. Nothing else may be printed there: libraries' output
+goes to standard error. The process lowers its own priority, so that the viewer stays responsive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import psutil
+from pydantic import Field
+
+from napari_segnet import events
+from napari_segnet._threads import wait_politely
+from napari_segnet.config import Frozen, PredictConfig, validated
+from napari_segnet.errors import ConfigError, SegNetError
+
+
+class InputImage(Frozen):
+    """An image to predict: ``.npy`` files (several: used as channels) and their axes."""
+
+    name: str = Field(min_length=1, pattern=r"^[^/\\]+$")
+    images: tuple[str, ...] = Field(min_length=1)
+    axes: str = Field(pattern=r"^[TZCYX]+$")
+
+
+class PredictJob(Frozen):
+    """The command ``predict``: what to predict, with which model, where to."""
+
+    model: str
+    inputs: tuple[InputImage, ...] = Field(min_length=1)
+    out: str
+    probabilities: bool = True
+    uncertainty: bool = True
+    instances: bool = False
+    config: PredictConfig = PredictConfig()
+
+
+class Worker:
+    """Takes jobs one after another; `stop` and `view` reach the job that is running.
+
+    Parameters
+    ----------
+    commands, answers : text streams
+    """
+
+    def __init__(self, commands: TextIO, answers: TextIO) -> None:
+        self._commands, self._answers = commands, answers
+        self._jobs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        # Imported here, after the priority was lowered: torch's threads inherit it.
+        from napari_segnet.executor import Control
+
+        self._control = Control()
+
+    def run(self, device: str) -> None:
+        """Say that it is ready, then work until the end of the commands."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._say(events.Ready(device, os.getpid()))
+        while (job := self._jobs.get()) is not None:
+            self._do(job)
+
+    def _listen(self) -> None:
+        for line in self._commands:
+            try:
+                command = json.loads(line)
+                self._take(command)
+            except (ValueError, KeyError, TypeError) as error:
+                self._say(events.Failed(f"Not a command: {line.strip()[:200]!r} ({error}).", bug=True))
+        self._control.stop = True
+        self._jobs.put(None)
+
+    def _take(self, command: dict[str, Any]) -> None:
+        from napari_segnet.executor import View
+
+        kind = command["command"]
+        if kind == "stop":
+            self._control.stop = True
+        elif kind == "view":
+            self._control.view = (
+                None
+                if command.get("pair") is None
+                else View(command["pair"], int(command["plane"]), tuple(command["origin"]), tuple(command["shape"]))
+            )
+        elif kind == "quit":
+            self._control.stop = True
+            self._jobs.put(None)
+        elif kind in ("train", "predict"):
+            self._control.stop = False
+            self._jobs.put(command)
+        else:
+            raise ValueError(f"unknown command {kind!r}")
+
+    def _do(self, job: dict[str, Any]) -> None:
+        """Do one job; whatever goes wrong is said, and the worker lives on."""
+        try:
+            for event in self._train(job) if job["command"] == "train" else self._predict(job):
+                self._say(event)
+        except SegNetError as error:
+            self._say(events.Failed(error.problem, error.remedy))
+        except Exception as error:  # a bug in one job must not take the others with it; the viewer shows it
+            self._say(events.Failed(f"{type(error).__name__}: {error}", bug=True, details=traceback.format_exc()))
+
+    def _train(self, job: dict[str, Any]) -> Iterator[events.Event]:
+        from napari_segnet.executor import execute
+        from napari_segnet.run import RunFolder
+
+        yield from execute(RunFolder(job["run"]), self._control)
+
+    def _predict(self, job: dict[str, Any]) -> Iterator[events.Event]:
+        from napari_segnet.predict.arrays import predict_arrays
+
+        wanted = validated(PredictJob, {k: v for k, v in job.items() if k != "command"})
+        images = [(i.name, tuple(Path(p) for p in i.images), i.axes) for i in wanted.inputs]
+        yield from predict_arrays(
+            wanted.model,
+            images,
+            Path(wanted.out),
+            probabilities=wanted.probabilities,
+            uncertainty=wanted.uncertainty,
+            instances=wanted.instances,
+            config=wanted.config,
+            should_stop=lambda: self._control.stop,
+        )
+
+    def _say(self, event: events.Event) -> None:
+        try:
+            self._answers.write(events.to_json(event) + "\n")
+            self._answers.flush()
+        except (OSError, ValueError):
+            # The viewer is gone. What runs is saved and ends; the run can be taken up again.
+            self._control.stop = True
+            self._jobs.put(None)
+
+
+def lower_priority() -> None:
+    """Let everything else go first, the viewer above all."""
+    with contextlib.suppress(OSError, psutil.Error, AttributeError):
+        if sys.platform == "win32":
+            psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+        else:
+            os.nice(10)
+    with contextlib.suppress(OSError, AttributeError):
+        # Linux: run only where nobody else wants the core; takes effect for all threads started from now on.
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def main() -> None:
+    """Run the worker on standard input and output."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with the answers
+    lower_priority()
+    wait_politely()
+    try:
+        from napari_segnet.training.devices import device_name, pick_device
+
+        Worker(sys.stdin, answers).run(device_name(pick_device()))
+    except ImportError as error:
+        problem = ConfigError(f"torch or one of its libraries can't be loaded: {error}.", "Run napari-segnet doctor.")
+        answers.write(events.to_json(events.Failed(problem.problem, problem.remedy)) + "\n")
+        answers.flush()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
