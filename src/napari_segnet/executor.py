@@ -10,33 +10,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from napari_segnet import events
 from napari_segnet.config import ModelConfig, PredictConfig
 from napari_segnet.data.normalization import Normalization
 from napari_segnet.errors import ConfigError, ModelFileError, RunFolderError, SegNetError
 from napari_segnet.io.write import write_npy
-from napari_segnet.models.file import load_model, transfer, write_model
+from napari_segnet.models.file import load_model, transfer
 from napari_segnet.models.info import ModelInfo, model_path, read_info
 from napari_segnet.models.registry import build_network
-from napari_segnet.predict.halo import measure_halo
 from napari_segnet.predict.predictor import Predictor
-from napari_segnet.predict.receptive_field import receptive_field
 from napari_segnet.run import RunFolder
-from napari_segnet.training.checkpoint import read_checkpoint, write_checkpoint
+from napari_segnet.training.checkpoint import read_checkpoint
 from napari_segnet.training.devices import device_name, pick_device
 from napari_segnet.training.learner import Learner
 from napari_segnet.training.loop import statistics_batches, train
 from napari_segnet.training.losses import loss_function
 from napari_segnet.training.prepare import Prepared, prepare
-from napari_segnet.versions import versions
+from napari_segnet.training.saver import Saver, model_info
 
 _CHECKPOINT_SECONDS = 8.0
 _STEP_SECONDS = 0.2
 _FIRST_PREVIEW_STEP = 8
 _PREVIEW_MARGIN = 64
-_UNMEASURED_HALO = 128
 
 
 @dataclass(frozen=True)
@@ -132,14 +128,14 @@ def _run(run: RunFolder, control: Control) -> Iterator[events.Event]:
     )
     for text in ready.warnings:
         yield events.Notice(text)
-    saver = _Saver(run, ready, learner)
+    saver = Saver(run, ready, learner)
     reason = yield from _learn(run, control, ready, learner, saver)
     yield from saver.save_checkpoint()
     yield from saver.finish(reason)
 
 
 def _learn(
-    run: RunFolder, control: Control, ready: Prepared, learner: Learner, saver: _Saver
+    run: RunFolder, control: Control, ready: Prepared, learner: Learner, saver: Saver
 ) -> Generator[events.Event, None, str]:
     """Run the loop: save now and then, show the view now and then. Returns why it ended."""
     reason = "completed"
@@ -261,87 +257,3 @@ def _preview(run: RunFolder, view: View, ready: Prepared, learner: Learner) -> I
     write_npy(files[0], labels[inside])
     write_npy(files[1], probabilities[:, inside[0], inside[1]])
     yield events.Preview(view.pair, str(files[0]), str(files[1]), (top, left), time.perf_counter() - began)
-
-
-def model_info(ready: Prepared, network: nn.Module, scores: dict[str, float], halo: int | None = None) -> ModelInfo:
-    """Describe a trained network; without a measured halo, a generous one."""
-    stride = int(network.stride)  # type: ignore[arg-type]
-    record = ready.pairs[0].opened.record
-    return ModelInfo(
-        network=ready.config.model.network,
-        encoder=ready.config.model.encoder,
-        options=ready.config.model.options,
-        channels=ready.pairs[0].channels,
-        outputs=ready.outputs,
-        pixel_size=record.pixel_size,
-        units=record.units,
-        normalization=ready.normalization,
-        task=ready.config.data.task,
-        unlabelled=ready.config.data.unlabelled,
-        classes=ready.config.data.classes,
-        patch_size=ready.config.train.patch_size,
-        stride=stride,
-        halo=-(-_UNMEASURED_HALO // stride) * stride if halo is None else halo,
-        config=ready.config,
-        fingerprint=ready.fingerprint,
-        scores=scores,
-        versions=versions(),
-    )
-
-
-class _Saver:
-    """Keeps the best weights in memory, and writes models and checkpoints in an order that survives a crash."""
-
-    def __init__(self, run: RunFolder, ready: Prepared, learner: Learner) -> None:
-        self._run, self._ready, self._learner = run, ready, learner
-        self._best: dict[str, torch.Tensor] | None = None
-
-    def remember(self, best: bool) -> None:
-        """Keep a copy of the averaged weights if they are the best so far."""
-        if best:
-            self._best = {k: v.detach().clone() for k, v in self._learner.average.state_dict().items()}
-
-    def save_checkpoint(self) -> Iterator[events.Event]:
-        """Write the best model, the last model, then the checkpoint, each whole or not at all."""
-        learner = self._learner
-        network = learner.refresh_average(lambda: statistics_batches(learner, self._ready.lesson, learner.config))
-        info = model_info(self._ready, network, self._scores())
-        write_model(self._run.last, info, network)
-        if self._best is not None:
-            self._write_best(info)
-        elif not self._run.model.exists():
-            write_model(self._run.model, info, network)
-        path = self._run.checkpoints / "last.safetensors"
-        write_checkpoint(path, learner)
-        yield events.Checkpoint(str(path), learner.counters.step)
-
-    def finish(self, reason: str) -> Iterator[events.Event]:
-        """Measure the halo of the best model, and say that the run is over."""
-        info, network = load_model(self._run.model, self._learner.device)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        shown = self._ready.split.validation or self._ready.split.train
-        images = [self._ready.cache.read(r.pair, (slice(r.top, r.bottom), slice(r.left, r.right))) for r in shown[:4]]
-        reach = receptive_field(network, info.channels, info.stride)
-        plain = info.replace(normalization=Normalization(mode="none"), receptive_field=reach)
-        halo = measure_halo(network, plain, images, device=self._learner.device)
-        write_model(self._run.model, info.replace(halo=halo, receptive_field=reach), network)
-        yield events.Finished(reason, str(self._run.model), self._scores())
-
-    def _write_best(self, info: ModelInfo) -> None:
-        with torch.device("meta"):
-            holder = build_network(
-                info.network,
-                channels=info.channels,
-                outputs=info.outputs,
-                encoder=info.encoder,
-                options=info.options,
-            )
-        holder.load_state_dict(self._best or {}, assign=True)
-        write_model(self._run.model, info, holder)
-
-    def _scores(self) -> dict[str, float]:
-        counters = self._learner.counters
-        if not counters.history:
-            return {}
-        row = counters.history[max(counters.best_epoch, 1) - 1]
-        return {k: float(v) for k, v in row.items() if isinstance(v, int | float) and np.isfinite(v)}

@@ -75,7 +75,7 @@ def stroke(viewer: Any, qtbot: Any, begin: tuple[float, float], end: tuple[float
 
     def at(pixel: np.ndarray) -> QPoint:
         world = np.array(layer.data_to_world(pixel))[-2:]
-        y, x = (world - np.array(viewer.camera.center)[-2:]) * viewer.camera.zoom + size / 2
+        y, x = (world - np.array(viewer.scene.camera.center)[-2:]) * viewer.scene.camera.zoom + size / 2
         return QPoint(round(x), round(y))
 
     points = [at(np.array(begin) + (np.array(end) - np.array(begin)) * f) for f in np.linspace(0, 1, 12)]

@@ -114,10 +114,12 @@ def number_objects(
 ) -> NDArray[np.int32]:
     """Find the objects of a stack of labels: through Z together, in each T anew.
 
-    Where unpainted meant "ignored", every class is foreground: such a model has no background.
+    The class called background has no objects, or else that of value 0. Where unpainted meant "ignored" there may
+    be neither: then every class has objects.
     """
-    semantic_without_background = predictor.info.task == "semantic" and predictor.info.unlabelled == "ignore"
-    background = None if semantic_without_background else 0
+    named = [c.value for c in predictor.classes if c.name.lower() == "background"]
+    values = [c.value for c in predictor.classes]
+    background = named[0] if named else 0 if 0 in values else None
     if "T" not in axes:
         return to_instances(labels, interior, background)
     numbered = np.empty(labels.shape, np.int32)
