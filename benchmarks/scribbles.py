@@ -132,12 +132,22 @@ def mean_dice(task: Task, answers: list[Mask]) -> float:
 def unet(task: Task, labels: list[Mask], unlabelled: str, seconds: float, settings: list[str]) -> float:
     """Train the preset fast for some seconds as a user would, and judge it."""
     images = [image for image, _ in task.train]
-    void = [f"data.ignore_values={[int(v) for v in np.unique(np.stack([m.max() for _, m in task.train])) if v >= 11]}"]
+    if unlabelled == "background":
+        void = sorted({int(v) for mask in labels for v in np.unique(mask) if v >= task.classes})
+        settings = [f"data.ignore_values={void}", *settings]
     with tempfile.TemporaryDirectory() as scratch:
         model = segnet.train(
-            images, labels, preset="fast", seed=0, unlabelled=unlabelled, task="semantic", axes="CYX",
-            minutes=seconds / 60, run=Path(scratch) / "run", settings=[*(void if unlabelled == "background" else []), *settings],
-        )  # fmt: skip
+            images,
+            labels,
+            preset="fast",
+            seed=0,
+            unlabelled=unlabelled,
+            task="semantic",
+            axes="CYX",
+            minutes=seconds / 60,
+            run=Path(scratch) / "run",
+            settings=settings,
+        )
     shift = 1 if unlabelled == "ignore" else 0
     return mean_dice(task, [model.predict(image, axes="CYX").labels - shift for image, _ in task.test])
 

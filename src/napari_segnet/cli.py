@@ -155,6 +155,7 @@ def predict(
     exact: Annotated[bool, typer.Option("--exact", help="Tiles agree with the whole image in every pixel.")] = False,
     axes: Annotated[str | None, typer.Option(help="Axes of the files, such as CYX; default: guessed.")] = None,
     device: Device = "auto",
+    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: one task an image.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as tile=512.")] = None,
 ) -> None:
     """Predict images with a trained model."""
@@ -162,19 +163,20 @@ def predict(
     from napari_segnet.request import read_settings
 
     config = validated(PredictConfig, {**read_settings(set_ or ()), "tta": tta, "exact": exact, "device": device})
+    options = {"probabilities": probabilities, "uncertainty": uncertainty, "instances": instances, "axes": axes}
     control = _Stop()
+
+    def should_stop() -> bool:
+        return control.stop
+
+    if cluster is None:
+        told = predict_files(model, inputs, out, config=config, should_stop=should_stop, **options)  # type: ignore[arg-type]
+    else:
+        from napari_segnet.predict.cluster import predict_on_cluster
+
+        told = predict_on_cluster(cluster, model, inputs, out, config=config, should_stop=should_stop, **options)
     with _graceful(control) as interrupted, Reporter() as reporter:
-        for event in predict_files(
-            model,
-            inputs,
-            out,
-            probabilities=probabilities,
-            uncertainty=uncertainty,
-            instances=instances,
-            axes=axes,
-            config=config,
-            should_stop=lambda: control.stop,
-        ):
+        for event in told:
             reporter.show(event)
     if interrupted:
         raise typer.Exit(128 + interrupted[0])
