@@ -25,6 +25,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from napari_segnet._process import prepare_process
+
+prepare_process()
+
 import numpy as np
 import psutil
 import torch

@@ -20,9 +20,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_segnet._threads import wait_politely
+from napari_segnet._process import prepare_process
 
-wait_politely()
+prepare_process()
 
 import numpy as np
 import torch

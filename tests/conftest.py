@@ -1,10 +1,10 @@
-"""Shared by all tests: polite threads, and a home of runs that is not the user's."""
+"""Shared by all tests: threads that wait politely, and a home of runs that is not the user's."""
 
 import pytest
 
-from napari_segnet._threads import wait_politely
+from napari_segnet._process import prepare_process
 
-wait_politely()
+prepare_process()
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import typer
 
 from napari_segnet import __version__
 from napari_segnet._console import Reporter, print_table
-from napari_segnet._threads import wait_politely
+from napari_segnet._process import prepare_process
 from napari_segnet.config import PredictConfig, PresetName, RunConfig, Task, Unlabelled, validated
 from napari_segnet.errors import SegNetError
 from napari_segnet.models.registry import NETWORKS
@@ -261,7 +261,7 @@ def doctor() -> None:
 
 def main() -> None:
     """Run the command line; the entry point of ``napari-segnet``."""
-    wait_politely()
+    prepare_process()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -29,7 +29,7 @@ import psutil
 from pydantic import Field
 
 from napari_segnet import events
-from napari_segnet._threads import wait_politely
+from napari_segnet._process import prepare_process
 from napari_segnet.config import Frozen, PredictConfig, validated
 from napari_segnet.errors import ConfigError, SegNetError
 
@@ -167,7 +167,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with the answers
     lower_priority()
-    wait_politely()
+    prepare_process()
     try:
         from napari_segnet.training.devices import device_name, pick_device
 
