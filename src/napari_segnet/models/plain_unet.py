@@ -22,9 +22,9 @@ from napari_segnet.models.registry import NetworkRequest
 class Options(Frozen):
     """Options of the plain U-Net, for ``--set model.options.NAME=VALUE``."""
 
-    width: int = Field(24, ge=1, le=512, description="Channels at full resolution; doubled at each level.")
+    width: int = Field(16, ge=1, le=512, description="Channels at full resolution; doubled at each level.")
     depth: int = Field(4, ge=1, le=7, description="How often the resolution is halved.")
-    max_width: int = Field(192, ge=1, le=4096, description="Most channels at any level.")
+    max_width: int = Field(256, ge=1, le=4096, description="Most channels at any level.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of channels dropped at the lowest level.")
 
 
