@@ -14,6 +14,10 @@ PRESETS: dict[PresetName, str] = {
 }
 
 
+_FEW_PIXELS = 20_000
+"""Annotated pixels below which less is learned for less long."""
+
+
 @dataclass(frozen=True)
 class Fingerprint:
     """What the presets look at.
@@ -56,14 +60,17 @@ def choose(preset: PresetName, data: Fingerprint) -> tuple[dict[str, Any], dict[
     patch = _patch(preset, data, gpu)
     batch = _batch(preset, patch, data, gpu)
     model, network = _network(preset, gpu)
-    epochs, steps = {"fast": (60, 20), "balanced": (120, 30), "best": (250, 40)}[preset]
+    epochs, steps = {"fast": (30, 40), "balanced": (80, 50), "best": (200, 60)}[preset]
+    if data.annotated < _FEW_PIXELS:
+        # A few strokes are learned by heart soon; more steps would only fit their edges.
+        epochs = epochs * 2 // 3
     train = {
         "preset": preset,
         "patch_size": patch,
         "batch_size": batch,
         "epochs": epochs,
         "steps_per_epoch": steps,
-        "patience": {"fast": 25, "balanced": 35, "best": 60}[preset],
+        "patience": {"fast": 15, "balanced": 25, "best": 40}[preset],
         "ema": {"fast": 0.98, "balanced": 0.99, "best": 0.995}[preset],
         "learning_rate": 2e-3 if preset == "fast" else 1e-3,
     }
@@ -71,7 +78,7 @@ def choose(preset: PresetName, data: Fingerprint) -> tuple[dict[str, Any], dict[
         "network": network,
         "patch": f"{patch} x {patch} pixels: images are about {data.height} x {data.width}.",
         "batch": f"{batch} patches a step, on {data.device} with {data.memory:.0f} GiB.",
-        "length": f"at most {epochs} epochs of {steps} steps; it stops when nothing improves any more.",
+        "length": f"at most {epochs} epochs of {steps} steps, for {data.annotated} annotated pixels.",
     }
     return {"model": model, "train": train}, reasons
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -106,7 +106,7 @@ def scale(block: NDArray[Any], low: NDArray[np.float32], high: NDArray[np.float3
     return np.clip(scaled, -_CLIP, _CLIP, out=scaled)
 
 
-def fit(images: Sequence[Any], mode: Literal["auto", "dataset", "image", "none"] = "auto") -> Normalization:
+def fit(images: Iterable[Any], mode: Literal["auto", "dataset", "image", "none"] = "auto") -> Normalization:
     """Choose the normalization of a set of training images.
 
     With ``"auto"``, images whose intensity ranges differ much (other exposures, other scanners) are normalized
@@ -114,7 +114,8 @@ def fit(images: Sequence[Any], mode: Literal["auto", "dataset", "image", "none"]
 
     Parameters
     ----------
-    images : sequence of array-like (C, Y, X)
+    images : iterable of array-like (C, Y, X)
+        Looked at one by one; at least one.
     mode : {"auto", "dataset", "image", "none"}
 
     Returns

@@ -19,7 +19,7 @@ from napari_segnet.training.devices import free_memory, is_out_of_memory
 from napari_segnet.training.learner import Batch, Learner, confusion, dice_of
 from napari_segnet.training.schedule import learning_rate
 
-_STATISTICS_BATCHES = 5
+_STATISTICS_BATCHES = 4
 _GUIDE_WEIGHT = 1.0
 _GUIDE_ENDS = 0.6
 """The forest's answer has full weight at the start, and none after this share of the run."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import psutil
@@ -32,8 +33,9 @@ from napari_segnet.run import RunFolder
 from napari_segnet.training.forest import forest_guide, is_sparse
 from napari_segnet.training.loop import Lesson
 
-_MOST_VALIDATION_PIXELS = 32 * 256 * 256
-_MOST_LABEL_LOOKS = 200
+_MOST_VALIDATION_PIXELS = 16 * 256 * 256
+_MOST_LOOKS = 200
+"""Images that are looked at to guess what labels mean, and how bright images are."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,10 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
         raise DataError("There is only one class.", "Paint a second one, or leave the background unpainted.")
     data_print = _fingerprint(pairs, targets, outputs, device)
     config, choices = presets.resolve(config.replace(data=data), data_print)
-    problems += [p for pair in pairs[:50] for p in checks.check_image(pair.name, pair.image(), config.train.patch_size)]
+    # One look at each image for both, because decoding it takes longest.
+    fitted = normalization.fit(_checked(pairs, config.train.patch_size, problems), data.normalization)
     _raise_first(problems)
-    norm = start.normalization if start else normalization.fit([p.image() for p in pairs], data.normalization)
+    norm = start.normalization if start else fitted
     parts = split(targets, [p.group for p in pairs], data.val_fraction, config.train.patch_size // 2, config.train.seed)
     cache = ImageCache(pairs, norm, limit=int(psutil.virtual_memory().available // 3))
     sampler = PatchSampler(cache, targets, parts.train, config.train.seed)
@@ -136,7 +139,7 @@ def complete_data(
     """
     labels = [pair.labels() for pair in pairs]
     counts = count_values(labels)
-    guess = guess_meaning(labels[:_MOST_LABEL_LOOKS])
+    guess = guess_meaning(labels[:_MOST_LOOKS])
     said = data.explicit()
     task = said.get("task") or (start.task if start else guess.task)
     unlabelled = said.get("unlabelled") or (start.unlabelled if start else guess.unlabelled)
@@ -151,6 +154,19 @@ def complete_data(
         known = {c.value for c in kept}
         classes = (*kept, *(c for c in found if c.value not in known))
     return data.replace(task=task, unlabelled=unlabelled, classes=classes), counts, words
+
+
+def _some(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
+    """Return at most some hundred pairs, evenly spread."""
+    return [pairs[round(i)] for i in np.linspace(0, len(pairs) - 1, min(len(pairs), _MOST_LOOKS))]
+
+
+def _checked(pairs: Sequence[TrainingPair], patch: int, problems: list[checks.Problem]) -> Iterator[Any]:
+    """Yield images one at a time, and add what is wrong with them to `problems`."""
+    for pair in _some(pairs):
+        image = pair.image()
+        problems += checks.check_image(pair.name, image, patch)
+        yield image
 
 
 def _raise_first(problems: Sequence[checks.Problem]) -> None:
