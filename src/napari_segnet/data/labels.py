@@ -20,18 +20,7 @@ IGNORE = 255
 """Target value of pixels that take no part in the loss."""
 
 MOST_CLASSES = 250
-PALETTE = (
-    "#7f7f7f",
-    "#e6550d",
-    "#3182bd",
-    "#31a354",
-    "#c51b8a",
-    "#fec44f",
-    "#54278f",
-    "#17becf",
-    "#8c6d31",
-    "#d6616b",
-)
+PALETTE = ("#4a90d9", "#e6550d", "#31a354", "#c51b8a", "#fec44f", "#54278f", "#17becf", "#8c6d31", "#d6616b", "#7f7f7f")
 INSTANCE_OUTPUTS = 3
 """Outputs of a network of instances: background, interior, boundary."""
 
@@ -135,7 +124,8 @@ def default_classes(values: Iterable[int], unlabelled: Unlabelled, task: Task) -
             f"The labels hold {len(found)} different values.",
             "If they number objects, choose instances; a grey image or a JPEG mask is no label image.",
         )
-    colours = (PALETTE[i % len(PALETTE)] for i in range(1, len(found) + 1))
+    first = 0 if unlabelled == "ignore" or 0 in found else 1
+    colours = (PALETTE[i % len(PALETTE)] for i in range(first, first + len(found)))
     background = unlabelled == "background"
     return tuple(
         LabelClass(value=0, name="background", colour=PALETTE[0])

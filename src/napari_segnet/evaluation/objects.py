@@ -113,5 +113,7 @@ def _count_matches(
     if threshold > 0.5 or not good.any():
         # Two objects of an image can't both overlap a third by more than a half.
         return int(np.count_nonzero(good))
-    graph = sparse.csr_array((np.ones(good.sum(), np.int8), (rows[good], columns[good])), shape=tuple(shape))
+    # Older versions of scipy match only where the indices are 32 bits.
+    places = rows[good].astype(np.int32), columns[good].astype(np.int32)
+    graph = sparse.csr_array((np.ones(good.sum(), np.int8), places), shape=tuple(shape))
     return int(np.count_nonzero(maximum_bipartite_matching(graph, perm_type="column") >= 0))
