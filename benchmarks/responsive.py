@@ -132,7 +132,7 @@ def measure(seconds: float, side: int, opened: dict[str, float]) -> dict[str, An
         raise SystemExit(session.sentence)
 
     beats, person = Beats(), Person(viewer, labels, side)
-    turn_until(lambda: not session.steps.pending("count"), 10)
+    turn_until(lambda: not session.data.counting, 10)
     beats.start()
     turn_until(lambda: False, 3)
     quiet = beats.report()
@@ -162,7 +162,7 @@ def measure(seconds: float, side: int, opened: dict[str, float]) -> dict[str, An
         "torch_in_the_viewer": "torch" in sys.modules,
     }
     viewer.close()
-    turn_until(lambda: False, 1)
+    turn_until(lambda: False, 3)
     return result
 
 

@@ -22,7 +22,7 @@ from napari_segnet.models.registry import build_network
 from napari_segnet.predict.predictor import Predictor
 from napari_segnet.run import RunFolder
 from napari_segnet.training.checkpoint import read_checkpoint
-from napari_segnet.training.devices import device_name, pick_device
+from napari_segnet.training.devices import device_name, pick_device, reused_memory
 from napari_segnet.training.learner import Learner
 from napari_segnet.training.loop import statistics_batches, train
 from napari_segnet.training.losses import loss_function
@@ -129,7 +129,8 @@ def _run(run: RunFolder, control: Control) -> Iterator[events.Event]:
     for text in ready.warnings:
         yield events.Notice(text)
     saver = Saver(run, ready, learner)
-    reason = yield from _learn(run, control, ready, learner, saver)
+    with reused_memory(device):
+        reason = yield from _learn(run, control, ready, learner, saver)
     yield from saver.save_checkpoint()
     yield from saver.finish(reason)
 
