@@ -18,6 +18,11 @@ _ENOUGH = 400
 """Annotated pixels of each class that both sides of a cut image need."""
 
 
+_FEW_PIXELS = 50_000
+_SPARSE = 0.2
+_TOO_LITTLE = "Too little is annotated to keep a part for validation: everything is used for training."
+
+
 @dataclass(frozen=True)
 class Region:
     """A rectangle of a plane: rows `top` to `bottom`, columns `left` to `right` (exclusive)."""
@@ -83,6 +88,8 @@ def split(
     if fraction <= 0:
         return Split(everything, (), "Validation is turned off: everything is used for training.")
     names = sorted({groups[i] for i in annotated})
+    if _too_little([targets[i] for i in annotated]):
+        return Split(everything, (), _TOO_LITTLE)
     if len(names) >= 4:
         return _by_image(targets, groups, annotated, names, fraction, seed)
     if len(annotated) >= 8 and len(names) == 1:
@@ -98,6 +105,12 @@ def split(
     validation = tuple(region for _, region in cuts if region)
     pixels = sum(_annotated(targets[r.pair], r) for r in validation)
     return Split(train, validation, f"Validation on a block at the border of the image: {pixels} annotated pixels.")
+
+
+def _too_little(targets: Sequence[NDArray[np.uint8]]) -> bool:
+    """Strokes are too precious to be held back, and say too little of a network's quality, until there are many."""
+    annotated = sum(int(np.count_nonzero(target != IGNORE)) for target in targets)
+    return annotated < min(_FEW_PIXELS, _SPARSE * sum(target.size for target in targets))
 
 
 def _by_image(
