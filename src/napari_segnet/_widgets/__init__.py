@@ -1,0 +1,1 @@
+"""The dock: form <-> configuration, events -> Qt."""

@@ -1,0 +1,113 @@
+"""The dialog of the Load button: images here, masks there, and a look at what goes together."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from qtpy.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QGridLayout,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_segnet._widgets import parts
+from napari_segnet.errors import SegNetError
+from napari_segnet.io.pairing import Pairing, pair_files
+
+
+class LoadDialog(QDialog):
+    """Asks for images and masks, files or folders, and pairs them by name."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Load images and masks")
+        self.pairing = Pairing(())
+        self._paths: dict[str, list[Path]] = {"images": [], "masks": []}
+        grid = QGridLayout()
+        self.fields: dict[str, QLineEdit] = {}
+        for row, kind in enumerate(("images", "masks")):
+            field = QLineEdit()
+            field.setToolTip(f"A folder or files of {kind}; type a path, or use the buttons.")
+            field.editingFinished.connect(partial(self._typed, kind))
+            self.fields[kind] = field
+            grid.addWidget(QLabel(kind.capitalize()), row, 0)
+            grid.addWidget(field, row, 1)
+            folder = parts.button("Folder ...", f"Choose a folder of {kind}.", partial(self._ask, kind, True))
+            files = parts.button("Files ...", f"Choose files of {kind}.", partial(self._ask, kind, False))
+            grid.addWidget(folder, row, 2)
+            grid.addWidget(files, row, 3)
+        hint = "Images and masks are paired by name: cell1.tif goes with cell1_mask.png."
+        self.list = QListWidget()
+        self.list.setToolTip("What goes together. Check it before you load.")
+        self.message = parts.words(hint)
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+        self._ok = self.buttons.button(QDialogButtonBox.StandardButton.Ok)
+        self._ok.setText("Load")
+        self._ok.setToolTip("Put these pairs into the list. The files are read while it learns, not now.")
+        self._ok.setEnabled(False)
+        layout = QVBoxLayout(self)
+        layout.addLayout(grid)
+        layout.addWidget(self.list, 1)
+        layout.addWidget(self.message)
+        layout.addWidget(self.buttons)
+        self.resize(560, 380)
+
+    def set_paths(self, kind: str, paths: list[Path]) -> None:
+        """Take files or one folder of ``"images"`` or ``"masks"``, and pair anew."""
+        self._paths[kind] = paths
+        self.fields[kind].setText("; ".join(str(p) for p in paths))
+        self._pair()
+
+    def _typed(self, kind: str) -> None:
+        paths = [Path(text.strip()).expanduser() for text in self.fields[kind].text().split(";") if text.strip()]
+        if paths != self._paths[kind]:
+            self._paths[kind] = paths
+            self._pair()
+
+    def _ask(self, kind: str, folder: bool) -> None:
+        title = f"Choose {kind}"
+        if folder:
+            chosen = QFileDialog.getExistingDirectory(self, title)
+            paths = [Path(chosen)] if chosen else []
+        else:
+            paths = [Path(p) for p in QFileDialog.getOpenFileNames(self, title)[0]]
+        if paths:
+            self.set_paths(kind, paths)
+
+    def _pair(self) -> None:
+        self.list.clear()
+        self.pairing = Pairing(())
+        images, masks = self._paths["images"], self._paths["masks"]
+        if images and masks:
+            try:
+                self.pairing = pair_files(_one_or_many(images), _one_or_many(masks))
+                self._show()
+            except SegNetError as error:
+                parts.say(self.message, str(error), parts.ERROR)
+        self._ok.setEnabled(bool(self.pairing.pairs))
+
+    def _show(self) -> None:
+        pairing = self.pairing
+        self.list.addItems([f"{image.name}  +  {labels.name}" for image, labels in pairing.pairs])
+        alone = [path.name for path in (*pairing.unpaired_images, *pairing.unpaired_labels)]
+        self.list.addItems([f"{name}  (without a partner)" for name in alone])
+        left = f", {len(alone)} without a partner" if alone else ""
+        count = len(pairing.pairs)
+        parts.say(
+            self.message,
+            f"{count} pair{'s' if count != 1 else ''}{left}.",
+            parts.WARNING if alone else parts.QUIET,
+        )
+
+
+def _one_or_many(paths: list[Path]) -> Path | list[Path | str]:
+    return paths[0] if len(paths) == 1 else list(paths)

@@ -1,0 +1,92 @@
+"""Which model predicts: a file that was opened, or that of the last run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from napari_segnet._widgets.settings import Settings
+from napari_segnet.errors import ModelFileError, SegNetError
+from napari_segnet.models.info import ModelInfo, model_path, read_info
+from napari_segnet.run import RunFolder
+
+
+class ModelChoice:
+    """The models of a session.
+
+    Parameters
+    ----------
+    settings : Settings
+        Its `model` is the file that was opened, if any.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.run: RunFolder | None = None
+        self._earlier: Path | None = None
+
+    def begin(self, run: RunFolder) -> None:
+        """Turn to another run; until it has a model, the one before it counts."""
+        self._earlier = self.last
+        self.run = run
+
+    @property
+    def path(self) -> Path | None:
+        """The model that predicts."""
+        return self._settings.model or self.last
+
+    @property
+    def last(self) -> Path | None:
+        """The model of the last run here."""
+        if self.run is None:
+            return None
+        try:
+            return model_path(self.run.path)
+        except ModelFileError:
+            return self._earlier
+
+    def info(self) -> ModelInfo:
+        """Return what the model says of itself; raises `ModelFileError` if there is none or it is damaged."""
+        if self.path is None:
+            raise ModelFileError("There is no model yet.", "Train one, or open a model file.")
+        return read_info(self.path)
+
+    def open(self, path: Path | None) -> str:
+        """Predict with a model file or a run folder (None: with the last run's model); returns what to say.
+
+        Raises
+        ------
+        ModelFileError
+            If it is no model of ours; then nothing changes.
+        """
+        if path is None:
+            self._settings.model = None
+            return ""
+        info = read_info(path)
+        self._settings.model = model_path(path)
+        return f"Opened {path.name}: {', '.join(c.name for c in info.classes)}."
+
+    def save(self, path: Path) -> str:
+        """Copy the model to a file of its own, whole or not at all; returns what to say.
+
+        Raises
+        ------
+        SegNetError
+            If there is no model, or the file can't be written.
+        """
+        self.info()
+        source = self.path
+        if source is None:
+            return ""
+        path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            shutil.copyfile(source, temporary)
+            temporary.replace(path)
+        except OSError as error:
+            raise SegNetError(
+                f"{path} can't be written: {error.strerror or error}.", "Choose another place."
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return f"Saved the model to {path}."

@@ -1,0 +1,224 @@
+"""The layers that answers go into: updated in place, placed like their image, never over what a person painted."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+
+from napari_segnet._layers import array_of, transform_of
+from napari_segnet.config import LabelClass
+
+MARK = "napari_segnet"
+"""Key in `layer.metadata` that says what an output layer holds."""
+
+Window = tuple[slice, ...]
+
+
+class OutputLayers:
+    """The output layers of one viewer.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        Held weakly: the layers belong to the viewer, not to this.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._layers: weakref.WeakKeyDictionary[Image, dict[str, weakref.ref[Layer]]] = weakref.WeakKeyDictionary()
+        self._edited: weakref.WeakSet[Layer] = weakref.WeakSet()
+        self._writing = False
+        self._said: list[str] = []
+        self._hidden: list[weakref.ref[Layer]] = []
+
+    def write_labels(
+        self,
+        image: Image,
+        axes: str,
+        values: NDArray[Any],
+        window: Window,
+        classes: Sequence[LabelClass] | None,
+    ) -> Labels:
+        """Put labels into the layer "prediction" of an image.
+
+        Parameters
+        ----------
+        image : Image
+            The image that the labels belong to.
+        axes : str
+            Its axes.
+        values : integer array
+            Labels; the shape of the window.
+        window : tuple of slices
+            Where they lie in the image without its channel axis.
+        classes : sequence of LabelClass or None
+            Colours of the values; None: numbered objects, in napari's cycle of colours.
+        """
+        layer = self._layer(image, axes, "prediction", values.dtype)
+        if layer is None:
+            data = np.zeros(_shape(image, axes), values.dtype)
+            data[window] = values
+            name = self._free_name("prediction", image)
+            # Building a layer and drawing it for the first time are both slow: `reveal` does the second later.
+            layer = Labels(data, name=name, opacity=0.5, visible=False, **transform_of(image, axes))
+            self._hidden.append(weakref.ref(layer))
+            self._add(image, "prediction", layer)
+        else:
+            self._write(layer, image, axes, values, window)
+        if classes is not None:
+            colour_labels(layer, classes)
+        return layer
+
+    def reveal(self) -> None:
+        """Show the labels layers that were made since the last call."""
+        for reference in self._hidden:
+            layer = reference()
+            if layer is not None:
+                layer.visible = True
+        self._hidden = []
+
+    def write_image(
+        self,
+        image: Image,
+        axes: str,
+        role: str,
+        values: NDArray[Any],
+        window: Window,
+        colormap: str,
+        top: float = 1,
+    ) -> Image:
+        """Put floating point values, such as a probability, into the layer `role` of an image."""
+        layer = self._layer(image, axes, role, np.dtype(np.float32))
+        if layer is None:
+            data = np.zeros(_shape(image, axes), np.float32)
+            data[window] = values
+            layer = Image(
+                data,
+                name=self._free_name(role, image),
+                colormap=colormap,
+                blending="additive",
+                contrast_limits=(0, top),
+                visible=False,
+                **transform_of(image, axes),
+            )
+            self._add(image, role, layer)
+        else:
+            self._write(layer, image, axes, values, window)
+        return layer
+
+    def take_said(self) -> list[str]:
+        """Return the sentences that the user should read, once."""
+        said, self._said = self._said, []
+        return said
+
+    def is_output(self, layer: Layer) -> bool:
+        """Whether a layer was made here (then it is no candidate for an image or its labels)."""
+        return MARK in layer.metadata and layer not in self._edited
+
+    def _layer(self, image: Image, axes: str, role: str, dtype: np.dtype[Any]) -> Any:
+        reference = self._layers.get(image, {}).get(role)
+        layer = reference() if reference is not None else None
+        viewer = self._viewer()
+        if layer is None or viewer is None or layer not in viewer.layers:
+            return None
+        if layer in self._edited:
+            self._said.append(f"You have edited {layer.name!r}: it stays as it is, and the answer is a new layer.")
+            layer.metadata = {k: v for k, v in layer.metadata.items() if k != MARK}
+            return None
+        if layer.data.shape != _shape(image, axes) or not np.can_cast(dtype, layer.data.dtype):
+            # The image itself was exchanged for another: the old answer belongs to the old one.
+            return None
+        return layer
+
+    def _write(self, layer: Layer, image: Image, axes: str, values: NDArray[Any], window: Window) -> None:
+        with self._own_change():
+            layer.data[window] = values
+            for name, value in transform_of(image, axes).items():
+                now = layer.affine.affine_matrix if name == "affine" else getattr(layer, name)
+                if name in ("units", "axis_labels"):
+                    changed = tuple(now) != value
+                else:
+                    changed = name != "shear" and not np.array_equal(now, value)
+                if changed:
+                    setattr(layer, name, value)
+            layer.refresh(extent=False)
+
+    def _add(self, image: Image, role: str, layer: Layer) -> None:
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        layer.metadata = {**layer.metadata, MARK: role}
+        self._layers.setdefault(image, {})[role] = weakref.ref(layer)
+        if isinstance(layer, Labels):
+            layer.events.paint.connect(self._on_edit)
+        layer.events.data.connect(self._on_edit)
+        with self._own_change(), _selection_kept(viewer):
+            viewer.layers.insert(self._place(viewer, role), layer)
+
+    def _on_edit(self, event: Any) -> None:
+        if not self._writing:
+            self._edited.add(event.source)
+
+    def _place(self, viewer: Any, role: str) -> int:
+        # Answers lie below the strokes, so that strokes are seen; probabilities below the prediction.
+        strokes = [
+            i for i, other in enumerate(viewer.layers) if isinstance(other, Labels) and not self.is_output(other)
+        ]
+        top = min(strokes) if strokes else len(viewer.layers)
+        if role != "prediction":
+            mine = [i for i, other in enumerate(viewer.layers) if other.metadata.get(MARK) == "prediction"]
+            top = min([top, *mine])
+        return top
+
+    def _free_name(self, role: str, image: Image) -> str:
+        viewer = self._viewer()
+        taken = {layer.name for layer in viewer.layers} if viewer is not None else set()
+        others = [i for i, roles in self._layers.items() if i is not image and role in roles]
+        name = f"{role} ({image.name})" if others else role
+        names = [name, *(f"{name} [{n}]" for n in range(1, len(taken) + 2))]
+        return next(n for n in names if n not in taken)
+
+    @contextlib.contextmanager
+    def _own_change(self) -> Iterator[None]:
+        self._writing = True
+        try:
+            yield
+        finally:
+            self._writing = False
+
+
+def _shape(image: Image, axes: str) -> tuple[int, ...]:
+    return tuple(n for n, axis in zip(array_of(image).shape, axes, strict=True) if axis != "C")
+
+
+@contextlib.contextmanager
+def _selection_kept(viewer: Any) -> Iterator[None]:
+    # A new layer becomes the active one: the next stroke of a person who is painting would go into it. Nobody
+    # hears of that, because napari builds the controls of each layer that becomes active.
+    selection = viewer.layers.selection
+    active, selected = selection.active, set(selection)
+    with selection.events.blocker_all():
+        yield
+        if active is not None and active in viewer.layers:
+            selection.active = active
+        else:
+            selection.clear()
+        selection.update(layer for layer in selected if layer in viewer.layers)
+
+
+def colour_labels(layer: Labels, classes: Sequence[LabelClass]) -> None:
+    """Show a labels layer in the colours of its classes; the value 0 stays transparent, as unpainted does."""
+    colours: dict[int | None, Any] = {c.value: c.colour for c in classes if c.value != 0}
+    wanted = {0: "transparent", None: "#9aa0a6", **colours}
+    now = layer.metadata.get(f"{MARK}_colours")
+    if now == colours:
+        return
+    layer.colormap = DirectLabelColormap(color_dict=wanted)
+    layer.metadata = {**layer.metadata, f"{MARK}_colours": colours}

@@ -1,0 +1,397 @@
+"""What happens in one viewer: its data, its worker, its run and its answers. The docks only show it.
+
+A state machine: `phase` says what is going on, `sentence` says it to the user. Docks call the methods and listen
+to `changed` and `learned`. One session a viewer, however many docks it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_segnet import events
+from napari_segnet._widgets import recovery, sentences, snapshot
+from napari_segnet._widgets.answers import Answers, Shown
+from napari_segnet._widgets.client import WORKER, WorkerClient
+from napari_segnet._widgets.data_choice import DataChoice
+from napari_segnet._widgets.labelling import FilePair
+from napari_segnet._widgets.model_choice import ModelChoice
+from napari_segnet._widgets.offers import Offers
+from napari_segnet._widgets.outputs import OutputLayers
+from napari_segnet._widgets.preferences import settings_from_preferences
+from napari_segnet._widgets.progress import Progress
+from napari_segnet._widgets.steps import Steps
+from napari_segnet._widgets.view_follower import ViewFollower
+from napari_segnet.errors import SegNetError
+from napari_segnet.models.info import ModelInfo, read_info
+from napari_segnet.run import RunFolder, home
+
+Phase = Literal["starting", "idle", "preparing", "training", "stopping", "predicting", "broken"]
+BUSY: tuple[Phase, ...] = ("preparing", "training", "stopping", "predicting")
+
+
+class Session(QObject):
+    """The state of the plugin in one viewer.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+        Held weakly.
+    command : sequence of str
+        How the worker is started.
+    """
+
+    changed = Signal()
+    """Anything but the course of the training."""
+    learned = Signal()
+    """`progress` has something new."""
+
+    def __init__(self, viewer: Any, command: Sequence[str] = WORKER) -> None:
+        super().__init__()
+        self._viewer = weakref.ref(viewer)
+        self.client = WorkerClient(command, self)
+        self.client.received.connect(self._on_event)
+        self.client.died.connect(self._on_died)
+        self.steps = Steps(self)
+        self.outputs = OutputLayers(viewer)
+        self.answers = Answers(viewer, self.outputs)
+        self.data = DataChoice(viewer, self.outputs, self.steps, self)
+        self.data.changed.connect(self.changed)
+        self.settings = settings_from_preferences()
+        self.models = ModelChoice(self.settings)
+        self.progress = Progress()
+        self.phase: Phase = "starting"
+        self.sentence = "Starting the worker process ..."
+        self.is_error = False
+        self.notices: list[str] = []
+        self.device = ""
+        self.resumable: RunFolder | None = None
+        self._prediction: Path | None = None
+        self._result = ""
+        self.view = ViewFollower(viewer, self.client, self.data, self.answers, self._is_training, self)
+        self.offers = Offers(lambda: not self.busy and self.resumable is None, self)
+        self.offers.changed.connect(self.changed)
+        self._closed = False
+        self._docks: set[object] = set()
+
+    # ---------------------------------------------------------------- lifetime
+
+    @property
+    def viewer(self) -> Any:
+        """The viewer, None when it is gone."""
+        return self._viewer()
+
+    def attach(self) -> Callable[[], None]:
+        """Count one more dock; returns what it calls when it is gone. The last one to go closes the session."""
+        token = object()
+        self._docks.add(token)
+        if self._closed:
+            self._closed = False
+            self.phase, self.sentence, self.is_error = "starting", "Starting the worker process ...", False
+            self.data.count()
+
+        def detach(_gone: Any = None) -> None:
+            if token in self._docks:
+                self._docks.remove(token)
+                # When the interpreter ends, Qt's part of the session may be gone before the dock; so is the worker.
+                with contextlib.suppress(RuntimeError):
+                    if not self._docks:
+                        self.close()
+
+        return detach
+
+    def begin(self) -> None:
+        """Start the worker and look for an interrupted run; docks call this once they are shown."""
+        if self._closed or self.client.alive:
+            return
+        self.client.start()
+        self.offers.look()
+
+    def close(self) -> None:
+        """End the worker and forget everything that is going on; the run folder keeps what was learned."""
+        self._closed = True
+        self.steps.cancel()
+        self.view.stop()
+        self.offers.stop()
+        self.resumable, self.notices, self.progress = None, [], Progress()
+        self.client.close()
+        self.phase = "starting"
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is going on."""
+        return self.phase in BUSY
+
+    # ---------------------------------------------------------------- training
+
+    def train(self) -> None:
+        """Write the run folder from what is painted now, and have the worker learn it."""
+        if self.busy:
+            return
+        try:
+            # What was painted in the last moment isn't counted yet; the snapshot counts again, and checks.
+            if not self.data.counting:
+                self.data.check()
+            if self.settings.start_from is not None:
+                read_info(self.settings.start_from)
+        except SegNetError as error:
+            self._say_error(error)
+            return
+        self._set("preparing", "Saving your images and strokes ...")
+        self.notices, self.progress, self.offers.run = [], Progress(), None
+        self.learned.emit()
+        written = snapshot.Written()
+        steps = snapshot.write_run(self.data, self.settings, home(), written)
+        self.steps.run("snapshot", steps, lambda: self._train(written), self._on_job_failed)
+
+    def _train(self, written: snapshot.Written) -> None:
+        if written.run is not None:
+            self.answers.shown = written.shown
+            self._execute(written.run)
+
+    def _execute(self, run: RunFolder) -> None:
+        self.models.begin(run)
+        self.resumable = run
+        recovery.welcome(run)
+        self.client.start()
+        waiting = "" if self.device else " The worker is loading its libraries; this takes some seconds once."
+        self._set("training", f"Preparing the data ...{waiting}")
+        self.client.send("train", run=str(run.path))
+        self.view.restart()
+
+    def resume(self) -> None:
+        """Go on with the run that was stopped or interrupted, from its last checkpoint."""
+        run = self.resumable
+        if run is None or self.busy:
+            return
+        self.progress = Progress.of(run)
+        self.learned.emit()
+        self._execute(run)
+
+    def restore(self, resume: bool) -> None:
+        """Bring back the layers of the run that is offered, and go on with it if asked to."""
+        run = self.offers.take()
+        if run is None or self.viewer is None:
+            return
+        try:
+            restored = recovery.restore(self.viewer, run)
+            records = {record.name: record for record in run.pairs}
+        except SegNetError as error:
+            self._say_error(error)
+            return
+        self.answers.shown = {name: Shown.of(images, records[name].axes) for name, (images, _) in restored.items()}
+        for name, (images, labels) in restored.items():
+            self.data.choose_pair(images, labels, records[name].axes)
+        self.data.restore_config(run.config.data)
+        self.models.begin(run)
+        self.resumable = run
+        if resume:
+            self.resume()
+        else:
+            recovery.dismiss(run)
+            self._say("Your images and strokes are back.")
+
+    def stop(self) -> None:
+        """Ask the worker to finish its step and save, or drop what is being prepared."""
+        if self.phase == "preparing":
+            self.steps.cancel("snapshot")
+            self.steps.cancel("inputs")
+            self._set("idle", "Stopped.")
+        elif self.phase in ("training", "predicting"):
+            was_training = self.phase == "training"
+            self.client.send("stop")
+            self._set("stopping", "Finishing the step and saving ..." if was_training else "Stopping ...")
+
+    # -------------------------------------------------------------- predicting
+
+    def use_model(self, path: Path | None) -> None:
+        """Predict with a model file or a run folder; None: with the last run's model."""
+        self._try(lambda: self.models.open(path))
+
+    def save_model(self, path: Path) -> None:
+        """Copy the model to a file of its own."""
+        self._try(lambda: self.models.save(path))
+
+    def predict(self) -> None:
+        """Apply the model to the chosen image, or to all pairs."""
+        if self.busy:
+            return
+        try:
+            info = self.models.info()
+            wanted = snapshot.wanted_inputs(self.data, self.settings.all_pairs)
+            snapshot.check_channels(wanted, info)
+        except SegNetError as error:
+            self._say_error(error)
+            return
+        out = home() / "predictions" / f"{time.strftime('%Y%m%d-%H%M%S')}-{time.monotonic_ns() % 10**6:06d}"
+        inputs: list[dict[str, Any]] = []
+        self._set("preparing", "Handing the images over ...")
+        steps = snapshot.write_inputs(self.viewer, wanted, out, inputs, self.answers.shown_for_prediction)
+        self.steps.run("inputs", steps, lambda: self._predict(out, inputs, info), self._on_job_failed)
+
+    def _predict(self, out: Path, inputs: list[dict[str, Any]], info: ModelInfo) -> None:
+        model = self.models.path
+        if model is None:
+            return
+        self._prediction = out
+        self.answers.classes = info.classes
+        # A model of objects is asked for objects.
+        instances = self.settings.instances or info.task == "instances"
+        self.answers.instances = instances
+        self.client.start()
+        self._set("predicting", "Predicting ...")
+        self.client.send(
+            "predict",
+            model=str(model),
+            inputs=inputs,
+            out=str(out),
+            probabilities=self.settings.probabilities,
+            uncertainty=self.settings.uncertainty,
+            instances=instances,
+            config=self.settings.predict_config(),
+        )
+
+    def show_files(self, pair: FilePair) -> None:
+        """Show a pair of files as layers; they are opened lazily, and stay in the list as files."""
+        if self.viewer is not None:
+            image = snapshot.layer_of_file(self.viewer, pair.image)
+            snapshot.labels_of_file(self.viewer, pair.labels, image)
+            self.data.choose_image(image)
+
+    # ------------------------------------------------------------------ events
+
+    def _on_event(self, event: events.Event) -> None:
+        handler = getattr(self, f"_on_{event.kind.replace('-', '_')}", None)
+        if handler is not None and not self._closed:
+            handler(event)
+
+    def _on_ready(self, event: events.Ready) -> None:
+        self.device = event.device
+        if self.phase == "starting":
+            self._set("idle", f"Ready. Learning runs on: {event.device}.")
+        else:
+            self.changed.emit()
+
+    def _on_started(self, event: events.Started) -> None:
+        self.progress.begin(event)
+        self.answers.classes = self.models.run.config.data.classes if self.models.run is not None else ()
+        self.view.restart()
+        if self.phase != "stopping":
+            self._set("training", "")
+        self.learned.emit()
+
+    def _on_notice(self, event: events.Notice) -> None:
+        if event.text not in self.notices:
+            self.notices.append(event.text)
+            self.changed.emit()
+
+    def _on_step(self, event: events.Step) -> None:
+        self.progress.step(event)
+        self.learned.emit()
+
+    def _on_epoch(self, event: events.Epoch) -> None:
+        self.progress.epoch(event)
+        self.learned.emit()
+
+    def _on_preview(self, event: events.Preview) -> None:
+        steps = self.answers.preview_steps(event, self.view.plane_of(event.name))
+        self.steps.run("preview", steps, self._pass_on_what_was_said)
+
+    def _on_progress(self, event: events.Progress) -> None:
+        if self.phase == "predicting":
+            share = f" {100 * event.done // max(event.total, 1)} %"
+            self._set("predicting", f"Predicting ...{share}")
+
+    def _on_predicted(self, event: events.Predicted) -> None:
+        self.steps.run(f"show {event.name}", self.answers.show_steps(event), self._pass_on_what_was_said)
+
+    def _on_finished(self, event: events.Finished) -> None:
+        if self._prediction is not None:
+            self._after_prediction(event)
+            return
+        self.resumable = self.models.run if event.reason == "stopped" else None
+        if event.reason == "stopped" and self.models.run is not None:
+            # She pressed Stop: the next start needn't ask her about it.
+            recovery.dismiss(self.models.run)
+        self.settings.model = None
+        self._set("idle", sentences.end_of(event.reason, self.progress))
+        if self.settings.predict_when_finished and self.models.path is not None and self.data.images:
+            self._result = self.sentence
+            self.predict()
+
+    def _after_prediction(self, event: events.Finished) -> None:
+        out, self._prediction = self._prediction, None
+        words = "Stopped." if event.reason == "stopped" else "The prediction is in the layers."
+        words, self._result = f"{self._result} {words}".strip(), ""
+        self._set("idle", words)
+        if out is not None:
+            # Queued behind the layers that are still being filled from it.
+            self.steps.run(f"remove {out.name}", snapshot.remove_steps(out))
+
+    def _on_failed(self, event: events.Failed) -> None:
+        out, self._prediction = self._prediction, None
+        run = self.models.run
+        if out is not None:
+            self.steps.run(f"remove {out.name}", snapshot.remove_steps(out))
+        elif run is not None and recovery.epochs_done(run):
+            # Such as a full disk: once mended, it can go on.
+            self.resumable = run
+        elif run is not None:
+            self.resumable = None
+            recovery.dismiss(run)
+        if event.bug:
+            where = f"Details are in {self.client.log}."
+            self._say_error(SegNetError(f"The worker failed: {event.problem}", where), "idle")
+        else:
+            self._say_error(SegNetError(event.problem, event.remedy), "idle")
+
+    def _on_died(self, how: str) -> None:
+        was, loaded = self.phase, bool(self.device)
+        self.device, self._prediction, self._result = "", None, ""
+        if was in ("training", "stopping"):
+            self.resumable = self.models.run
+        said = self.sentence if self.is_error else ""
+        words = sentences.death(how, was, loaded, said, self.client.log)
+        broken = loaded and was in ("training", "stopping")
+        waits = was == "preparing"
+        self._set("broken" if broken else was if waits else "idle", words, is_error=True)
+
+    def _on_job_failed(self, error: SegNetError) -> None:
+        self._say_error(error, "idle")
+
+    # ------------------------------------------------------------------- words
+
+    def _is_training(self) -> bool:
+        return self.phase == "training"
+
+    def _try(self, action: Callable[[], str]) -> None:
+        try:
+            self._say(action())
+        except SegNetError as error:
+            self._say_error(error)
+
+    def _set(self, phase: Phase, sentence: str, is_error: bool = False) -> None:
+        self.phase, self.sentence, self.is_error = phase, sentence, is_error
+        self.changed.emit()
+
+    def _say(self, sentence: str) -> None:
+        self._set(self.phase, sentence)
+
+    def tell(self, error: SegNetError) -> None:
+        """Show the user an error that happened in a dock."""
+        self._say_error(error)
+
+    def _say_error(self, error: SegNetError, phase: Phase | None = None) -> None:
+        self._set(phase or self.phase, str(error), is_error=True)
+
+    def _pass_on_what_was_said(self) -> None:
+        for sentence in self.outputs.take_said():
+            if sentence not in self.notices:
+                self.notices.append(sentence)
+                self.changed.emit()
