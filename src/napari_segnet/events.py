@@ -74,7 +74,7 @@ class Epoch(Event):
 
 @dataclass(frozen=True)
 class Preview(Event):
-    """An answer while learning. Paths are ``.npy`` files: labels (Y, X), probabilities (C, Y, X)."""
+    """An answer while learning, for one plane. Paths are ``.npy`` files: labels (Y, X), probabilities (C, Y, X)."""
 
     kind: ClassVar[str] = "preview"
     name: str
@@ -82,6 +82,7 @@ class Preview(Event):
     probabilities: str
     origin: tuple[int, int]
     seconds: float
+    plane: int = 0
 
 
 @dataclass(frozen=True)

@@ -257,4 +257,4 @@ def _preview(run: RunFolder, view: View, ready: Prepared, learner: Learner) -> I
     files = folder / f"labels-{stem}.npy", folder / f"probabilities-{stem}.npy"
     write_npy(files[0], labels[inside])
     write_npy(files[1], probabilities[:, inside[0], inside[1]])
-    yield events.Preview(view.pair, str(files[0]), str(files[1]), (top, left), time.perf_counter() - began)
+    yield events.Preview(view.pair, str(files[0]), str(files[1]), (top, left), time.perf_counter() - began, view.plane)

@@ -149,7 +149,33 @@ def test_one_class_of_strokes_is_too_few(viewer: Any, open_dock: Any, spots: Any
     assert dock.session.data.problem() == ""
     # ... and can't be learned if the rest is ignored.
     dock.session.data.set_meaning("semantic", "ignore")
-    assert dock.session.data.problem().startswith("Only one class is painted")
+    assert dock.session.data.problem().startswith("Only class 1 is painted")
+
+
+def test_what_will_work_badly_is_said_before_training(viewer: Any, open_dock: Any, qtbot: Any) -> None:
+    image = np.random.default_rng(0).random((50, 80))
+    image[3, 4] = np.nan
+    labels = np.zeros((50, 80), np.uint8)
+    labels[10, 5:75], labels[20, 5:15] = 1, 2
+    viewer.add_image(image, name="dim")
+    viewer.add_labels(labels, name="strokes")
+    dock = open_dock()
+    counted(dock, qtbot)
+    qtbot.waitUntil(lambda: "NaN" in dock.train.warnings.text())
+    assert "class 2 has only 10 painted pixels" in dock.train.warnings.text()
+    assert "50 x 80 pixels, less than a patch" in dock.train.warnings.text()
+    assert dock.train.train.isEnabled()
+
+
+def test_an_image_without_contrast_can_not_be_learned_from(viewer: Any, open_dock: Any, qtbot: Any) -> None:
+    labels = np.zeros((64, 80), np.uint8)
+    labels[10:20], labels[40:50] = 1, 2
+    viewer.add_image(np.full((64, 80), 7, np.uint8), name="empty")
+    viewer.add_labels(labels, name="strokes")
+    dock = open_dock()
+    counted(dock, qtbot)
+    assert "empty has the same value everywhere" in dock.session.data.problem()
+    assert not dock.train.train.isEnabled()
 
 
 def test_a_grey_mask_is_refused(viewer: Any, open_dock: Any, qtbot: Any) -> None:

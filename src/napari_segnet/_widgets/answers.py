@@ -56,7 +56,7 @@ class Answers:
                 return name, shown.axes
         return None
 
-    def preview_steps(self, event: events.Preview, plane: int) -> Iterator[None]:
+    def preview_steps(self, event: events.Preview) -> Iterator[None]:
         """Put a preview into the layers "prediction" and "probability <class>", one layer a step."""
         image, axes = self._image(self.shown.get(event.name))
         if image is None:
@@ -66,7 +66,7 @@ class Answers:
         except (OSError, ValueError, EOFError):
             # The next preview replaced the files meanwhile.
             return
-        window = _window(image, axes, plane, event.origin, labels.shape)
+        window = _window(image, axes, event.plane, event.origin, labels.shape)
         if window is None or labels.shape != tuple(s.stop - s.start for s in window[-2:]):
             return
         where = labels.reshape((1,) * (len(window) - 2) + labels.shape)

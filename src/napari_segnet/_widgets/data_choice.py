@@ -16,8 +16,12 @@ from napari_segnet import _layers
 from napari_segnet._widgets.labelling import FilePair, Labelling
 from napari_segnet._widgets.outputs import OutputLayers
 from napari_segnet._widgets.steps import Steps
+from napari_segnet.axes import to_planes
 from napari_segnet.config import LabelClass
+from napari_segnet.data.checks import Problem, check_image, check_labels
 from napari_segnet.errors import DataError, SegNetError
+
+_SMALLEST_PATCH = 64
 
 
 @dataclass(eq=False)
@@ -54,6 +58,9 @@ class DataChoice(Labelling):
         self.current = LayerPair([], None, "YX")
         self.pairs: list[LayerPair | FilePair] = []
         self.unpaired: list[Path] = []
+        self._looked_at: weakref.WeakKeyDictionary[Image, tuple[tuple[int, str], list[Problem]]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._axes_chosen: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._connected: weakref.WeakSet[Layer] = weakref.WeakSet()
         for event in (
@@ -269,14 +276,36 @@ class DataChoice(Labelling):
                 )
         if self.error:
             raise DataError(self.error)
-        painted = {v: n for v, n in self.counts.items() if v != 0 and n}
-        if not painted:
-            raise DataError("Nothing is painted yet.", "Paint a few strokes on each class with the brush.")
-        if self.meaning.task == "semantic" and self.meaning.unlabelled == "ignore" and len(painted) < 2:
-            raise DataError(
-                "Only one class is painted, and unpainted pixels are ignored: nothing could be told apart.",
-                "Paint a second class, such as the background.",
-            )
+        for problem in (*check_labels(self.counts, self.config()), *self._image_problems()):
+            if problem.level == "error":
+                raise DataError(problem.text)
+
+    def warnings(self) -> list[str]:
+        """Say what will work badly: few painted pixels, images with NaN, constant channels, small images."""
+        if not any(n for v, n in self.counts.items() if v != 0):
+            return []
+        found = (*check_labels(self.counts, self.config()), *self._image_problems())
+        return list(dict.fromkeys(p.text for p in found if p.level == "warning"))
+
+    def _image_problems(self) -> list[Problem]:
+        """Look at the chosen layers; files are looked at by the worker."""
+        problems: list[Problem] = []
+        for pair in self.everything():
+            if isinstance(pair, LayerPair):
+                images = pair.layers()[0]
+                found = [p for image in images for p in self._problems_of(image, pair.axes)]
+                # One of several channels may well be empty.
+                problems += found if len(images) == 1 else [Problem("warning", p.text) for p in found]
+        return problems
+
+    def _problems_of(self, image: Image, axes: str) -> list[Problem]:
+        # Looked at again only when the layer gets another array: each look reads some hundred thousand pixels.
+        state = (id(_layers.array_of(image)), axes)
+        known = self._looked_at.get(image)
+        if known is None or known[0] != state:
+            planes = to_planes(_layers.pixels_of(image), axes)
+            known = self._looked_at[image] = (state, check_image(image.name, planes[len(planes) // 2], _SMALLEST_PATCH))
+        return known[1]
 
     def add_class(self) -> int:
         """Add a class to the table and pick it in the labels layer; returns its value."""

@@ -300,7 +300,7 @@ class Session(QObject):
         self.learned.emit()
 
     def _on_preview(self, event: events.Preview) -> None:
-        steps = self.answers.preview_steps(event, self.view.plane_of(event.name))
+        steps = self.answers.preview_steps(event)
         self.steps.run("preview", steps, self._pass_on_what_was_said)
 
     def _on_progress(self, event: events.Progress) -> None:

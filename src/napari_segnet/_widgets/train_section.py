@@ -123,7 +123,8 @@ class TrainSection(parts.Section):
         self.resume.setVisible(session.resumable is not None and not busy)
         self.resume.setStyleSheet("font-weight: bold;" if session.phase == "broken" else "")
         self.advanced.refresh()
-        parts.say(self.warnings, "\n".join(session.notices[-3:]))
+        known = [*session.notices[-3:], *(w for w in session.data.warnings() if w not in session.notices)]
+        parts.say(self.warnings, "\n".join(known[:4]))
         sentence = problem if problem and not busy and not session.is_error else session.sentence
         parts.say(self.status, sentence, parts.ERROR if session.is_error else parts.QUIET)
         self.refresh_progress()

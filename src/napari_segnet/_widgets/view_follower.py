@@ -78,11 +78,6 @@ class ViewFollower(QObject):
             self._sent = view
             self._client.send("view", **view)
 
-    def plane_of(self, name: str) -> int:
-        """Return the plane that the worker was last asked to show of the record `name`."""
-        view = self._sent or _NOTHING
-        return int(view["plane"]) if view["pair"] == name else 0
-
     def _view(self) -> dict[str, Any] | None:
         viewer, images = self._viewer(), self._data.images
         found = self._answers.name_of(images[0]) if images else None
