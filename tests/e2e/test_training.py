@@ -87,11 +87,15 @@ def test_the_same_seed_makes_the_same_model_to_the_bit(make_run):
     assert not torch.equal(load_model(other.path)[1].state_dict()["head.weight"], models[0]["head.weight"])
 
 
-@pytest.mark.parametrize("stop_at", [3, 6, 8, 13])
-def test_a_stopped_run_goes_on_as_if_nothing_had_happened(make_run, stop_at):
-    whole = make_run("whole", images=4)
+@pytest.mark.parametrize(
+    ("stop_at", "data"),
+    [(3, {"images": 4}), (6, {"images": 4}), (13, {"images": 4}), (8, {"labels": strokes})],
+    ids=["early", "after-an-epoch", "late", "strokes"],
+)
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(make_run, stop_at, data):
+    whole = make_run("whole", **data)
     finish(whole)
-    run = make_run("stopped", images=4)
+    run = make_run("stopped", **data)
     control = Control()
     steps = []
 

@@ -21,10 +21,11 @@ def scene(size=64):
 def run(config, patch=32, seed=0, copies=6, guide=None):
     image, target = scene()
     generator = torch.Generator().manual_seed(seed)
-    return augment(
+    made = augment(
         image.repeat(copies, 1, 1, 1), target.repeat(copies, 1, 1), patch, config, generator,
         None if guide is None else guide.repeat(copies, 1, 1, 1),
     )  # fmt: skip
+    return made.images, made.targets, made.guide
 
 
 def test_without_changes_it_is_the_middle_of_the_window():

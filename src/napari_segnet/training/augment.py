@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,6 +21,20 @@ def window_size(patch: int, config: AugmentConfig) -> int:
     return 2 * math.ceil(patch * (1.3 if bends else 1.0) / 2)
 
 
+@dataclass(frozen=True)
+class Patches:
+    """Augmented patches.
+
+    `images` (B, C, P, P) float32; `targets` (B, P, P) uint8; `plain`, the images before their intensities were
+    changed; `guide` (B, K, P, P) float32 or None.
+    """
+
+    images: Tensor
+    targets: Tensor
+    plain: Tensor
+    guide: Tensor | None = None
+
+
 def augment(
     images: Tensor,
     targets: Tensor,
@@ -27,7 +42,7 @@ def augment(
     config: AugmentConfig,
     generator: torch.Generator,
     guide: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
+) -> Patches:
     """Cut augmented patches out of windows.
 
     Parameters
@@ -37,7 +52,7 @@ def augment(
     targets : (B, W, W) uint8
         Their targets.
     patch : int
-        Side of the patches, pixels, at most W.
+        Side P of the patches, pixels, at most W.
     config : AugmentConfig
     generator : torch.Generator
         On the CPU, so that every device draws the same changes.
@@ -46,11 +61,8 @@ def augment(
 
     Returns
     -------
-    images : (B, C, patch, patch) float32
-        Resampled linearly; mirrored beyond the window.
-    targets : (B, patch, patch) uint8
-        Resampled to the nearest pixel.
-    guide : (B, K, patch, patch) float32, or None
+    Patches
+        Images are resampled linearly, targets to the nearest pixel; both are mirrored beyond the window.
     """
     channels = images.shape[1]
     grid = _grid(images.shape[0], images.shape[-1], patch, config, generator).to(images.device)
@@ -59,8 +71,13 @@ def augment(
     labels = F.grid_sample(
         targets[:, None].float(), grid, mode="nearest", padding_mode="reflection", align_corners=False
     )
-    changed = _photometric(moved[:, :channels], config, generator)
-    return changed, labels[:, 0].round().to(torch.uint8), None if guide is None else moved[:, channels:]
+    plain = moved[:, :channels]
+    return Patches(
+        _photometric(plain, config, generator),
+        labels[:, 0].round().to(torch.uint8),
+        plain,
+        None if guide is None else moved[:, channels:],
+    )
 
 
 def _uniform(generator: torch.Generator, number: int, low: float, high: float) -> Tensor:

@@ -39,8 +39,8 @@ class Counters:
 class Batch:
     """Patches on the training device: images (B, C, Y, X), targets (B, Y, X) int64.
 
-    `guide` (B, K, Y, X), where there is one, holds the probabilities of the random forest that leads the first
-    steps; `guide_weight` is its weight in the loss.
+    `guide` (B, K, Y, X), where there is one, holds soft targets for pixels without annotation; `guide_weight` is
+    their weight in the loss.
     """
 
     images: Tensor
@@ -115,6 +115,22 @@ class Learner:
         self._update_average()
         self._count(logits.detach(), batch.targets, value)
         return value
+
+    def belief(self, images: Tensor) -> Tensor:
+        """Return what the averaged network thinks of images, sharpened: (B, K, Y, X) probabilities.
+
+        As soft targets they make the network agree with itself on pixels that nobody painted, however their
+        intensities were changed (mean teacher, Tarvainen and Valpola 2017, https://arxiv.org/abs/1703.01780;
+        sharpening as in MixMatch, Berthelot et al. 2019, https://arxiv.org/abs/1905.02249, with temperature 1/2).
+        """
+        with torch.no_grad():
+            # The running statistics of the network are near enough here; `refresh_average` measures them anew.
+            own = dict(self.network.named_buffers())
+            for name, value in self.average.named_buffers():
+                value.copy_(own[name])
+            self._refreshed_at = -1
+            squared = self.forward(self.average, images).softmax(dim=1) ** 2
+            return squared / squared.sum(dim=1, keepdim=True)
 
     def _update_average(self) -> None:
         # The average forgets its random start quickly, and gets slow only as the steps become many.

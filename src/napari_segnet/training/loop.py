@@ -23,6 +23,8 @@ _STATISTICS_BATCHES = 4
 _GUIDE_WEIGHT = 1.0
 _GUIDE_ENDS = 0.6
 """The forest's answer has full weight at the start, and none after this share of the run."""
+_SELF_TRAINING_RAMP = 60
+"""Steps until the averaged network has its full say: at first it knows nothing."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class Lesson:
     """What there is to learn from.
 
     `validation` holds batches of images (B, C, Y, X) and targets (B, Y, X), cut once; `first_class` is the first
-    class that counts for the mean Dice (1 where class 0 is background).
+    class that counts for the mean Dice (1 where class 0 is background). Where annotation is `sparse`, the network's
+    own averaged answer is a soft target for the pixels that nobody painted.
     """
 
     sampler: PatchSampler
     validation: Sequence[tuple[Tensor, Tensor]]
     first_class: int
+    sparse: bool = False
 
 
 def train(
@@ -118,17 +122,22 @@ def draw_batch(learner: Learner, lesson: Lesson, config: TrainConfig, progress: 
     """Return the augmented patches of the learner's next step, on its device."""
     step = learner.counters.step
     windows = lesson.sampler.draw(step, learner.counters.batch_size, window_size(config.patch_size, config.augment))
-    weight = _GUIDE_WEIGHT * max(0.0, 1 - progress / _GUIDE_ENDS)
-    led = windows.guide is not None and weight > 0
-    images, targets, guide = augment(
+    forest = _GUIDE_WEIGHT * max(0.0, 1 - progress / _GUIDE_ENDS) if windows.guide is not None else 0.0
+    patches = augment(
         torch.from_numpy(windows.images).to(learner.device),
         torch.from_numpy(np.ascontiguousarray(windows.targets)).to(learner.device),
         config.patch_size,
         config.augment,
         torch.Generator().manual_seed(config.seed * 1_000_003 + step),
-        torch.from_numpy(windows.guide).to(learner.device).float() if windows.guide is not None and led else None,
+        torch.from_numpy(windows.guide).to(learner.device).float() if windows.guide is not None and forest else None,
     )
-    return Batch(images, targets.long(), guide, weight)
+    own = config.self_training * min(1.0, step / _SELF_TRAINING_RAMP) if lesson.sparse else 0.0
+    if own == 0:
+        return Batch(patches.images, patches.targets.long(), patches.guide, forest)
+    belief = learner.belief(patches.plain)
+    if patches.guide is not None:
+        belief = (forest * patches.guide + own * belief) / (forest + own)
+    return Batch(patches.images, patches.targets.long(), belief, forest + own)
 
 
 def _halve_batch(learner: Learner) -> events.Notice:

@@ -96,13 +96,15 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
     parts = split(targets, [p.group for p in pairs], data.val_fraction, config.train.patch_size // 2, config.train.seed)
     cache = ImageCache(pairs, norm, limit=int(psutil.virtual_memory().available // 3))
     sampler = PatchSampler(cache, targets, parts.train, config.train.seed)
-    if config.train.forest_guide and is_sparse(targets, parts.train):
+    sparse = is_sparse(targets, parts.train)
+    if config.train.forest_guide and sparse:
         sampler.guide_by(forest_guide(cache, targets, parts.train, outputs, config.train.seed))
         choices["guide"] = "few pixels are painted: a random forest's answer leads the first steps."
     lesson = Lesson(
         sampler,
         _validation(cache, targets, parts, config),
         first_class=0 if data.unlabelled == "ignore" and data.task == "semantic" else 1,
+        sparse=sparse,
     )
     return Prepared(
         config=config,

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import torch
+
+from napari_segnet.config import TrainConfig
+from napari_segnet.data.labels import IGNORE
+from napari_segnet.errors import SegNetError
+from napari_segnet.models.registry import build_network
+from napari_segnet.training.learner import Batch, Learner, confusion, dice_of
+from napari_segnet.training.losses import loss_function
+from napari_segnet.training.schedule import learning_rate
+
+CPU = torch.device("cpu")
+
+
+def learner(**changes):
+    torch.manual_seed(0)
+    network = build_network("plain-unet", channels=1, outputs=2, options={"width": 4, "depth": 1})
+    config = TrainConfig(epochs=1, precision="float32", **changes)
+    return Learner(network, loss_function("dice+ce"), torch.ones(2), config, CPU)
+
+
+def batch(known=True):
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(4, 1, 16, 16, generator=generator)
+    targets = (images[:, 0] > 0).long() if known else torch.full((4, 16, 16), IGNORE)
+    return Batch(images, targets)
+
+
+def test_a_soft_target_teaches_where_nothing_is_annotated():
+    one = learner()
+    shown = batch(known=False)
+    wish = torch.nn.functional.one_hot((shown.images[:, 0] > 0).long(), 2).permute(0, 3, 1, 2).float()
+    for _ in range(150):
+        one.step(Batch(shown.images, shown.targets, wish, 1.0), 1e-2)
+    one.network.eval()
+    agree = (one.forward(one.network, shown.images).argmax(1) == wish.argmax(1)).float().mean()
+    assert agree > 0.95
+
+
+def test_where_strokes_are_strokes_count():
+    shown = batch()
+    wrong = torch.nn.functional.one_hot((shown.images[:, 0] <= 0).long(), 2).permute(0, 3, 1, 2).float()
+    with_wish, without = learner(), learner()
+    with_wish.step(Batch(shown.images, shown.targets, wrong, 5.0), 1e-2)
+    without.step(shown, 1e-2)
+    for a, b in zip(with_wish.network.parameters(), without.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_belief_is_sharper_than_the_answer_it_comes_from():
+    one = learner()
+    one.step(batch(), 1e-2)
+    images = batch().images
+    belief = one.belief(images)
+    plain = one.forward(one.average, images).softmax(1)
+    assert torch.allclose(belief.sum(1), torch.ones(4, 16, 16), atol=1e-5)
+    assert (belief.max(1).values >= plain.max(1).values - 1e-6).all()
+    assert torch.equal(belief.argmax(1), plain.argmax(1))
+
+
+def test_the_average_gets_statistics_of_its_own_weights():
+    one = learner()
+    for _ in range(5):
+        one.step(batch(), 1e-2)
+    images = batch().images * 3 + 1
+    network = one.refresh_average(lambda: [images])
+    with torch.no_grad():
+        first = torch.nn.functional.conv2d(images, network.stem.conv1.weight, padding=1)
+    assert torch.allclose(network.stem.norm1.running_mean, first.mean((0, 2, 3)), atol=1e-4)
+    assert torch.allclose(network.stem.norm1.running_var, first.var((0, 2, 3)), rtol=1e-3)
+    assert network.stem.norm1.momentum == 0.1
+    assert not network.training
+
+
+def test_a_step_that_is_not_a_number_changes_no_weight():
+    one = learner()
+    before = [p.clone() for p in one.network.parameters()]
+    with pytest.raises(SegNetError, match="step 1"):
+        one.step(Batch(batch().images * float("nan"), batch().targets), 1e-2)
+    assert all(torch.equal(a, b) for a, b in zip(before, one.network.parameters(), strict=True))
+
+
+def test_dice_of_a_confusion_matrix_by_hand():
+    predicted = torch.tensor([[0, 0, 1, 1, 2]])
+    targets = torch.tensor([[0, 1, 1, 1, IGNORE]])
+    matrix = confusion(predicted, targets, 3)
+    assert matrix.tolist() == [[1, 0, 0], [1, 2, 0], [0, 0, 0]]
+    # Class 0: 2 * 1 / (1 + 2); class 1: 2 * 2 / (3 + 2); class 2 is nowhere.
+    assert dice_of(matrix, 0) == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert dice_of(matrix, 1) == pytest.approx(4 / 5)
+    assert dice_of(np.zeros((3, 3)), 0) is None
+
+
+def test_the_learning_rate_warms_up_stays_and_falls():
+    config = TrainConfig(learning_rate=1.0, warmup_steps=9)
+    assert learning_rate(config, 0, 0.0) == pytest.approx(0.1)
+    assert learning_rate(config, 9, 0.1) == 1.0
+    assert learning_rate(config, 500, 0.4) == 1.0
+    assert learning_rate(config, 500, 0.7) == pytest.approx(0.01 + 0.99 / 2)
+    assert learning_rate(config, 500, 1.0) == pytest.approx(0.01)
+    assert learning_rate(config.replace(schedule="constant"), 500, 1.0) == 1.0
+    assert learning_rate(config.replace(schedule="cosine"), 500, 0.5) == pytest.approx(0.01 + 0.99 / 2)
