@@ -167,3 +167,32 @@ def test_help_says_what_each_command_does():
     text = segnet("--help").stdout
     for command in ("demo", "train", "resume", "predict", "evaluate", "networks", "encoders", "losses", "doctor"):
         assert command in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a matter of Unix")
+@pytest.mark.parametrize(
+    ("arguments", "limit"),
+    [
+        (["train", "{images}", "{labels}", "--out", "out", "--epochs", "2", *TINY], 30_000),
+        (["predict", "{run}", "{test}", "--out", "out", "--probabilities"], 20_000),
+    ],
+    ids=["train", "predict"],
+)
+def test_a_disk_that_takes_no_more_is_a_sentence_and_nothing_is_half_written(data, tmp_path, arguments, limit):
+    code = (
+        "import resource, sys\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "from napari_segnet.cli import run\n"
+        "sys.exit(run(sys.argv[1:]))\n"
+    )
+    places = {name: data / name for name in ("images", "labels", "test", "run")}
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code, *(a if a in TINY else a.format(**places) for a in arguments)],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in done.stderr
+    left = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert not [p for p in left if p.name.endswith(".tmp") or p.suffix == ".safetensors"]
+    assert all(p.stat().st_size < limit for p in left)
