@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from napari_segnet import events
-from napari_segnet.config import ModelConfig, PredictConfig
+from napari_segnet.config import PredictConfig
 from napari_segnet.data.normalization import Normalization
 from napari_segnet.errors import ConfigError, ModelFileError, RunFolderError, SegNetError
 from napari_segnet.io.write import write_npy
@@ -20,7 +20,7 @@ from napari_segnet.models.file import load_model, transfer
 from napari_segnet.models.info import ModelInfo, model_path, read_info
 from napari_segnet.models.registry import build_network
 from napari_segnet.predict.predictor import Predictor
-from napari_segnet.run import RunFolder
+from napari_segnet.run import RunFolder, write_atomically
 from napari_segnet.training.checkpoint import read_checkpoint
 from napari_segnet.training.devices import device_name, pick_device, reused_memory
 from napari_segnet.training.learner import Learner
@@ -113,7 +113,7 @@ def _explain_disk(run: RunFolder, error: OSError) -> SegNetError:
 
 def _run(run: RunFolder, control: Control) -> Iterator[events.Event]:
     device = pick_device(run.config.train.device)
-    start_path = _start_model(run.config.model)
+    start_path = _start_model(run)
     start = read_info(start_path) if start_path else None
     _adopt_network(run, start)
     ready = prepare(run, device, start)
@@ -163,21 +163,29 @@ def _learn(
     return reason
 
 
-def _start_model(model: ModelConfig) -> Path | None:
-    """Return the model file to fine-tune, or None where weights are imagenet, none, or of an encoder alone."""
-    if model.weights in ("none", "imagenet"):
+def _start_model(run: RunFolder) -> Path | None:
+    """Return the model to fine-tune, None where weights are imagenet, none, or of an encoder alone.
+
+    It is copied into the run folder, which then can be moved, and resumed when the original is gone.
+    """
+    kept = run.data / "start.safetensors"
+    weights = run.config.model.weights
+    if weights in ("none", "imagenet"):
         return None
-    path = model_path(model.weights)
+    if kept.is_file():
+        return kept
+    path = model_path(weights)
     if not path.is_file():
         raise ConfigError(
-            f"There are no weights {model.weights!r}.",
+            f"There are no weights {weights!r}.",
             "Use imagenet, none, a model file, or a file of encoder weights.",
         )
     try:
         read_info(path)
     except ModelFileError:
         return None
-    return path
+    write_atomically(kept, path.read_bytes())
+    return kept
 
 
 def _adopt_network(run: RunFolder, start: ModelInfo | None) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_segnet.config import PresetName, RunConfig, merge, validated
+from napari_segnet.errors import ConfigError
 
 PRESETS: dict[PresetName, str] = {
     "fast": "An answer in a minute or two: a narrow U-Net, small patches.",
@@ -139,4 +140,6 @@ def resolve(config: RunConfig, data: Fingerprint) -> tuple[RunConfig, dict[str, 
         settings["train"]["patience"] = 1_000_000
         reasons["length"] = f"{mine['minutes']:g} minutes, as asked for."
     merged = validated(RunConfig, merge(settings, explicit))
+    if merged.train.epochs is None and merged.train.minutes is None:
+        raise ConfigError("Neither epochs nor minutes are limited.", "Set train.epochs or train.minutes.")
     return validated(RunConfig, merged.model_dump()), reasons

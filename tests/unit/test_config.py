@@ -75,6 +75,11 @@ def test_what_was_set_wins_over_the_preset():
     assert "asked for" in reasons["network"]
 
 
+def test_a_training_without_an_end_is_refused():
+    with pytest.raises(ConfigError, match="Neither epochs nor minutes"):
+        resolve(RunConfig().replace(train={"epochs": None}), SMALL)
+
+
 def test_an_encoder_means_a_network_that_has_one():
     assert build_config({"encoder": "resnet18"}).model.network == "unet"
     with pytest.raises(ConfigError, match="has no encoder to choose"):
