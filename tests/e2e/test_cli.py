@@ -47,7 +47,7 @@ def data(tmp_path_factory):
         image, mask = discs(20 + number, side=101)
         tifffile.imwrite(folder / "test" / f"t{number}.tif", (image.clip(0, 1) * 255).astype(np.uint8))
         tifffile.imwrite(folder / "truth" / f"t{number}_gt.tif", mask)
-    segnet("train", folder / "images", folder / "labels", "--out", folder / "run", "--epochs", 12, *TINY)
+    segnet("train", folder / "images", folder / "labels", "--out", folder / "run", "--epochs", 20, *TINY)
     return folder
 
 
