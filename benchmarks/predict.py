@@ -37,11 +37,11 @@ from torch import Tensor, nn
 
 from napari_segnet.config import LabelClass, PredictConfig
 from napari_segnet.data.normalization import Normalization, scale
+from napari_segnet.devices import device_name, pick_device
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.models.registry import build_network
 from napari_segnet.predict.predictor import Predictor
 from napari_segnet.predict.receptive_field import receptive_field
-from napari_segnet.training.devices import device_name, pick_device
 
 WINDOW = 512
 NORMALIZATION = Normalization(mode="dataset", low=(0.0,), high=(255.0,))

@@ -35,9 +35,9 @@ import napari_segnet as segnet
 from napari_segnet._torch import import_smp
 from napari_segnet.axes import to_planes
 from napari_segnet.data.normalization import Normalization, fit, scale
+from napari_segnet.devices import device_name, pick_device
 from napari_segnet.io.images import open_image, open_labels
 from napari_segnet.io.pairing import pair_files
-from napari_segnet.training.devices import device_name, pick_device
 
 Image = NDArray[np.generic]
 Mask = NDArray[np.uint8]

@@ -14,6 +14,7 @@ import torch
 from napari_segnet import events
 from napari_segnet.config import PredictConfig
 from napari_segnet.data.normalization import Normalization
+from napari_segnet.devices import device_name, pick_device, reused_memory
 from napari_segnet.errors import ConfigError, ModelFileError, RunFolderError, SegNetError
 from napari_segnet.io.write import write_npy
 from napari_segnet.models.file import load_model, transfer
@@ -22,7 +23,6 @@ from napari_segnet.models.registry import build_network
 from napari_segnet.predict.predictor import Predictor
 from napari_segnet.run import RunFolder, write_atomically
 from napari_segnet.training.checkpoint import read_checkpoint
-from napari_segnet.training.devices import device_name, pick_device, reused_memory
 from napari_segnet.training.learner import Learner
 from napari_segnet.training.loop import statistics_batches, train
 from napari_segnet.training.losses import loss_function

@@ -169,7 +169,7 @@ def main() -> None:
     lower_priority()
     prepare_process()
     try:
-        from napari_segnet.training.devices import device_name, pick_device
+        from napari_segnet.devices import device_name, pick_device
 
         Worker(sys.stdin, answers).run(device_name(pick_device()))
     except ImportError as error:

@@ -179,7 +179,7 @@ def _nvidia_driver() -> str | None:
 
 def check_bfloat16() -> Check:
     """See whether half precision pays on the device that ``auto`` stands for."""
-    from napari_segnet.training.devices import autocast_dtype, device_name, pick_device
+    from napari_segnet.devices import autocast_dtype, device_name, pick_device
 
     device = pick_device("auto")
     if autocast_dtype(device) is None:

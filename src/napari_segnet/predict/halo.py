@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_segnet.config import PredictConfig
+from napari_segnet.devices import Precision
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.predict.predictor import Predictor
 from napari_segnet.predict.reading import read_block
-from napari_segnet.training.devices import Precision
 
 TOLERANCE = 1e-5
 """Share of pixels that may differ from the whole image's answer."""

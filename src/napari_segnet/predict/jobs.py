@@ -10,10 +10,10 @@ from pathlib import Path
 from napari_segnet import events
 from napari_segnet.axes import PlaneStack
 from napari_segnet.config import PredictConfig
+from napari_segnet.devices import pick_device
 from napari_segnet.models.file import load_model
 from napari_segnet.predict.predictor import Predictor
 from napari_segnet.predict.stacks import Sink, check_channels, predict_stack_into
-from napari_segnet.training.devices import pick_device
 
 _SECONDS_BETWEEN_PROGRESS = 0.1
 

@@ -13,6 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_segnet.config import PredictConfig
+from napari_segnet.devices import (
+    autocast_dtype,
+    empty_cache,
+    free_memory,
+    is_out_of_memory,
+    pick_device,
+    reused_memory,
+)
 from napari_segnet.errors import DataError, SegNetError
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.predict import outputs
@@ -21,14 +29,6 @@ from napari_segnet.predict.folding import fold_normalization
 from napari_segnet.predict.memory import bytes_per_pixel
 from napari_segnet.predict.reading import TileReader
 from napari_segnet.predict.tiles import Tile, plan, round_up
-from napari_segnet.training.devices import (
-    autocast_dtype,
-    empty_cache,
-    free_memory,
-    is_out_of_memory,
-    pick_device,
-    reused_memory,
-)
 
 _SMALLEST_TILE = 32
 

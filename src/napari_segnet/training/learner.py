@@ -15,8 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from napari_segnet.config import TrainConfig
 from napari_segnet.data.labels import IGNORE
+from napari_segnet.devices import autocast_dtype
 from napari_segnet.errors import SegNetError
-from napari_segnet.training.devices import autocast_dtype
 from napari_segnet.training.losses import Loss, soft_cross_entropy
 
 

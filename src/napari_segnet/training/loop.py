@@ -13,9 +13,9 @@ from torch import Tensor
 from napari_segnet import events
 from napari_segnet.config import TrainConfig
 from napari_segnet.data.sampling import PatchSampler
+from napari_segnet.devices import free_memory, is_out_of_memory
 from napari_segnet.errors import SegNetError
 from napari_segnet.training.augment import augment, window_size
-from napari_segnet.training.devices import free_memory, is_out_of_memory
 from napari_segnet.training.learner import Batch, Learner, confusion, dice_of
 from napari_segnet.training.schedule import learning_rate
 
