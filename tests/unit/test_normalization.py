@@ -42,6 +42,13 @@ def test_alike_images_share_limits_and_unlike_ones_get_their_own():
     assert fit(unlike, "dataset").mode == "dataset"
 
 
+def test_the_colours_of_photographs_are_not_stretched_image_by_image():
+    rng = np.random.default_rng(0)
+    photographs = [(rng.random((3, 50, 50)) * (60 * n + 40)).astype(np.uint8) for n in range(4)]
+    assert fit(photographs).mode == "dataset"
+    assert fit([photograph[:1] for photograph in photographs]).mode == "image"
+
+
 def test_dataset_limits_are_kept_for_every_image():
     normalization = Normalization(mode="dataset", low=(10.0,), high=(20.0,))
     low, high = normalization.limits(np.zeros((1, 4, 4)))

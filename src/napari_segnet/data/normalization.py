@@ -13,6 +13,8 @@ from napari_segnet.config import Frozen
 
 _SAMPLES = 200_000
 _CLIP = 3.0
+_ALIKE = 0.35
+"""Ranges that differ by less than this share are taken for those of one camera at one setting."""
 
 
 class Normalization(Frozen):
@@ -110,7 +112,8 @@ def fit(images: Iterable[Any], mode: Literal["auto", "dataset", "image", "none"]
     """Choose the normalization of a set of training images.
 
     With ``"auto"``, images whose intensity ranges differ much (other exposures, other scanners) are normalized
-    one by one, alike images by common limits.
+    one by one, alike images by common limits. Colour photographs (three channels of 8 bits) always share limits:
+    stretching each channel of each image by itself would change the colours, which say what is what.
 
     Parameters
     ----------
@@ -122,16 +125,22 @@ def fit(images: Iterable[Any], mode: Literal["auto", "dataset", "image", "none"]
     -------
     Normalization
     """
-    limits = [image_limits(image) for image in images]
+    limits, colour = [], True
+    for image in images:
+        limits.append(image_limits(image))
+        colour = colour and image.shape[0] == 3 and np.dtype(image.dtype) == np.uint8
     lows, highs = np.array([low for low, _ in limits]), np.array([high for _, high in limits])
     if mode == "auto":
-        spans = highs - lows
-        centres = (highs + lows) / 2
-        typical = np.maximum(np.median(spans, axis=0), 1e-12)
-        drift = np.maximum(spans.std(axis=0), centres.std(axis=0)) / typical
-        mode = "image" if drift.max() > 0.35 else "dataset"
+        mode = "dataset" if colour or _drift(lows, highs) <= _ALIKE else "image"
     return Normalization(
         mode=mode,
         low=tuple(float(v) for v in np.median(lows, axis=0)),
         high=tuple(float(v) for v in np.median(highs, axis=0)),
     )
+
+
+def _drift(lows: NDArray[np.float32], highs: NDArray[np.float32]) -> float:
+    """Return how much limits (images, C) differ between images, as a share of the typical range."""
+    spans, centres = highs - lows, (highs + lows) / 2
+    typical = np.maximum(np.median(spans, axis=0), 1e-12)
+    return float((np.maximum(spans.std(axis=0), centres.std(axis=0)) / typical).max())
