@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from napari_segnet import events
 from napari_segnet.axes import check_axes, guess_axes
 from napari_segnet.config import LabelClass, PredictConfig, RunConfig, validated
+from napari_segnet.devices import pick_device
 from napari_segnet.errors import DataError
 from napari_segnet.executor import execute
 from napari_segnet.io.images import open_image, open_labels
@@ -133,7 +133,7 @@ def load(path: Path | str, device: str = "cpu") -> Model:
     ModelFileError
         If it is damaged, or was not written by napari-segnet.
     """
-    return Model(*load_model(path, torch.device(device)))
+    return Model(*load_model(path, pick_device(device)))
 
 
 def train(
@@ -195,13 +195,13 @@ def make_run(
 ) -> RunFolder:
     """Make a run folder from arrays or paths: arrays are copied into it, files are referred to."""
     image_list, label_list = _as_list(images), _as_list(labels)
+    if len(image_list) != len(label_list):
+        raise DataError(f"There are {len(image_list)} images, but {len(label_list)} labels.", "Give one of each.")
     if all(isinstance(i, Path | str) for i in [*image_list, *label_list]):
         records = []
         for image, known in zip(image_list, label_list, strict=True):
             records += make_records(pair_files(Path(str(image)), Path(str(known))), config.data.axes)
         return RunFolder.create(path, config, records)
-    if len(image_list) != len(label_list):
-        raise DataError(f"There are {len(image_list)} images, but {len(label_list)} labels.", "Give one of each.")
     run = RunFolder.create(path, config)
     run.set_pairs(
         [

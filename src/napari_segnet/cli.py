@@ -162,7 +162,8 @@ def predict(
     from napari_segnet.predict.files import predict_files
     from napari_segnet.request import read_settings
 
-    config = validated(PredictConfig, {**read_settings(set_ or ()), "tta": tta, "exact": exact, "device": device})
+    flags = {"tta": tta, "exact": exact, "device": device}
+    config = validated(PredictConfig, {**flags, **read_settings(set_ or ())})
     options = {"probabilities": probabilities, "uncertainty": uncertainty, "instances": instances, "axes": axes}
     control = _Stop()
 
@@ -272,6 +273,9 @@ def run(arguments: list[str]) -> int:
     except SegNetError as error:
         return _mistake(str(error))
     except _UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+            return 0
         return _mistake(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
         return 130

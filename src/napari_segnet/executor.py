@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
 from collections.abc import Generator, Iterator
@@ -118,10 +119,10 @@ def _run(run: RunFolder, control: Control) -> Iterator[events.Event]:
     _adopt_network(run, start)
     ready = prepare(run, device, start)
     run.set_config(ready.config)
-    learner = _new_learner(ready, device, start_path)
-    checkpoint = run.checkpoints / "last.safetensors"
-    if checkpoint.exists():
-        read_checkpoint(checkpoint, learner)
+    resuming = _checkpoint(run).exists()
+    learner = _new_learner(ready, device, start_path, resuming)
+    if resuming:
+        read_checkpoint(_checkpoint(run), learner)
     counters = learner.counters
     yield events.Started(
         str(run.path), device_name(device), len(counters.history), ready.config.train.epochs, ready.choices
@@ -140,7 +141,8 @@ def _learn(
 ) -> Generator[events.Event, None, str]:
     """Run the loop: save now and then, show the view now and then. Returns why it ended."""
     reason = "completed"
-    shown = saved = told = 0.0
+    saved = told = next_preview = 0.0
+    previews = 0
     for event in train(learner, ready.lesson, ready.config.train, lambda: control.stop):
         now = time.monotonic()
         if isinstance(event, events.Finished):
@@ -156,10 +158,15 @@ def _learn(
             if now - saved > _CHECKPOINT_SECONDS:
                 saved = now
                 yield from saver.save_checkpoint()
-        due = now - shown > ready.config.train.preview_seconds and learner.counters.step >= _FIRST_PREVIEW_STEP
-        if control.view is not None and due:
-            shown = now
-            yield from _preview(run, control.view, ready, learner)
+        view = control.view  # read once: the viewer may change it at any moment
+        if view is not None and now >= next_preview and learner.counters.step >= _FIRST_PREVIEW_STEP:
+            previews += 1
+            # A preview that can't be written, such as over a file that is being read, must not end the training.
+            with contextlib.suppress(OSError, SegNetError):
+                yield from _preview(run, view, ready, learner, previews % 2)
+            ended = time.monotonic()
+            # At least three quarters of the time are for learning, however slow the preview is.
+            next_preview = ended + max(ready.config.train.preview_seconds, 3 * (ended - now))
     return reason
 
 
@@ -170,10 +177,10 @@ def _start_model(run: RunFolder) -> Path | None:
     """
     kept = run.data / "start.safetensors"
     weights = run.config.model.weights
-    if weights in ("none", "imagenet"):
-        return None
     if kept.is_file():
         return kept
+    if weights in ("none", "imagenet") or _checkpoint(run).exists():
+        return None
     path = model_path(weights)
     if not path.is_file():
         raise ConfigError(
@@ -186,6 +193,10 @@ def _start_model(run: RunFolder) -> Path | None:
         return None
     write_atomically(kept, path.read_bytes())
     return kept
+
+
+def _checkpoint(run: RunFolder) -> Path:
+    return run.checkpoints / "last.safetensors"
 
 
 def _adopt_network(run: RunFolder, start: ModelInfo | None) -> None:
@@ -205,7 +216,7 @@ def _adopt_network(run: RunFolder, start: ModelInfo | None) -> None:
     run.set_config(config.replace(model={**asked, **same}))
 
 
-def _new_learner(ready: Prepared, device: torch.device, start_path: Path | None) -> Learner:
+def _new_learner(ready: Prepared, device: torch.device, start_path: Path | None, resuming: bool) -> Learner:
     config = ready.config
     torch.manual_seed(config.train.seed)
     network = build_network(
@@ -213,9 +224,16 @@ def _new_learner(ready: Prepared, device: torch.device, start_path: Path | None)
         channels=ready.pairs[0].channels,
         outputs=ready.outputs,
         encoder=config.model.encoder,
-        weights="none" if start_path else config.model.weights,
+        # A checkpoint holds all weights: nothing has to be fetched again.
+        weights="none" if start_path or resuming else config.model.weights,
         options=config.model.options,
     )
+    stride, patch = int(network.stride), config.train.patch_size  # type: ignore[arg-type]
+    if patch % stride:
+        raise ConfigError(
+            f"Patches of {patch} pixels don't fit this network, which needs multiples of {stride}.",
+            f"Set train.patch_size to {-(-patch // stride) * stride}.",
+        )
     if start_path:
         info, trained = load_model(start_path)
         transfer(trained, network, _same_classes(info, ready))
@@ -234,7 +252,7 @@ def _same_classes(info: ModelInfo, ready: Prepared) -> dict[int, int]:
     return {new: old[c.value] for new, c in enumerate(ready.config.data.classes) if c.value in old}
 
 
-def _preview(run: RunFolder, view: View, ready: Prepared, learner: Learner) -> Iterator[events.Event]:
+def _preview(run: RunFolder, view: View, ready: Prepared, learner: Learner, turn: int) -> Iterator[events.Event]:
     """Predict the view with a margin around it, with the averaged weights as they are now."""
     found = [i for i, p in enumerate(ready.pairs) if p.group == view.pair and p.plane == view.plane]
     if not found:
@@ -261,8 +279,7 @@ def _preview(run: RunFolder, view: View, ready: Prepared, learner: Learner) -> I
     folder = run.path / "preview"
     folder.mkdir(exist_ok=True)
     # Two names in turn: the viewer may still be reading the previous one.
-    stem = f"{learner.counters.step % 2}"
-    files = folder / f"labels-{stem}.npy", folder / f"probabilities-{stem}.npy"
+    files = folder / f"labels-{turn}.npy", folder / f"probabilities-{turn}.npy"
     write_npy(files[0], labels[inside])
     write_npy(files[1], probabilities[:, inside[0], inside[1]])
     yield events.Preview(view.pair, str(files[0]), str(files[1]), (top, left), time.perf_counter() - began, view.plane)

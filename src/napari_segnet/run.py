@@ -140,8 +140,11 @@ class RunFolder:
 
     def append(self, event: events.Event) -> None:
         """Append one event to ``events.jsonl``."""
-        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(events.to_json(event) + "\n")
+        with (self.path / "events.jsonl").open("ab+") as file:
+            # A line that a full disk cut short must not swallow the next one.
+            if file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
+                file.write(b"\n")
+            file.write((events.to_json(event) + "\n").encode())
 
     def events(self) -> list[events.Event]:
         """Return what happened so far; lines that a crash cut short are left out."""

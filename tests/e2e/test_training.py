@@ -293,6 +293,28 @@ def test_labels_that_can_not_work_are_a_sentence(make_run, labels, message):
     assert not run.model.exists()
 
 
+def test_a_black_image_among_good_ones_is_a_warning(make_run):
+    run = make_run(images=2)
+    write_npy(run.data / "i1.npy", np.zeros_like(discs(1)[0]))
+    notices = [e.text for e in finish(run) if isinstance(e, events.Notice)]
+    assert any("i1 has the same value everywhere" in text for text in notices)
+    blank = make_run("blank")
+    write_npy(blank.data / "i0.npy", np.zeros_like(discs(0)[0]))
+    with pytest.raises(DataError, match="same value everywhere"):
+        finish(blank)
+
+
+def test_a_patch_that_does_not_fit_the_network_is_said(make_run):
+    with pytest.raises(ConfigError, match=r"Patches of 34 pixels.*Set train.patch_size to 36"):
+        finish(make_run(train={"patch_size": 34}))
+
+
+def test_weights_that_are_no_model_are_not_ignored(make_run, tmp_path):
+    (tmp_path / "notes.txt").write_text("not a model")
+    with pytest.raises(ConfigError, match="no model that can be fine-tuned"):
+        finish(make_run(model={"weights": str(tmp_path / "notes.txt")}))
+
+
 def test_images_of_different_channels_are_told_apart(make_run):
     run = make_run(images=2)
     image, _ = discs(3)

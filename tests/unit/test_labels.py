@@ -76,6 +76,18 @@ def test_void_pixels_can_be_left_out():
         encode(labels, DataConfig(classes=classes))
 
 
+def test_huge_values_take_no_memory_of_their_size():
+    labels = mask().astype(np.uint32)
+    labels[0] = 4_000_000_000
+    target = encode(
+        labels, DataConfig(classes=default_classes([0, 1], "background", "semantic"), ignore_values=(4_000_000_000,))
+    )
+    assert (target[0] == IGNORE).all()
+    assert target[30, 30] == 1
+    with pytest.raises(DataError, match="classes go up to 65535"):
+        default_classes([0, 70_000], "background", "semantic")
+
+
 def test_touching_objects_get_a_boundary_on_both_sides():
     labels = np.zeros((7, 8), np.uint16)
     labels[2:5, 1:4] = 1

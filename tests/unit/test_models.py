@@ -82,6 +82,7 @@ def test_the_unet_is_that_of_segmentation_models_pytorch():
         ({"name": "plain-unet", "options": {"widht": 3}}, "no option 'widht'"),
         ({"name": "plain-unet", "options": {"width": 10**9}}, "less than or equal to 512"),
         ({"name": "unet", "weights": "nowhere.safetensors"}, "no weights"),
+        ({"name": "plain-unet", "weights": "notes.txt"}, "no model that can be fine-tuned"),
     ],
 )
 def test_what_can_not_be_built_is_refused_with_what_would_work(request_, message):
@@ -125,6 +126,17 @@ def test_a_saved_model_predicts_the_same(model):
     x = torch.randn(1, 1, 32, 32)
     assert loaded_info == info()
     assert torch.equal(network(x), tiny().eval()(x))
+
+
+@pytest.mark.parametrize("encoder", ["mit_b0", "mobilenet_v2", "efficientnet-b0", "tu-resnet10t"])
+def test_models_with_encoders_of_each_family_are_loaded_again(tmp_path, encoder):
+    torch.manual_seed(0)
+    network = build_network("unet", channels=3, outputs=2, encoder=encoder).eval()
+    described = info(network="unet", encoder=encoder, options={}, channels=3, stride=32)
+    write_model(tmp_path / "m.safetensors", described, network)
+    _, loaded = load_model(tmp_path / "m.safetensors")
+    x = torch.randn(1, 3, 64, 64)
+    assert torch.equal(loaded(x), network(x))
 
 
 @pytest.mark.parametrize("cut", [0, 4, 8, 100, 2000])

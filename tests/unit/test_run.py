@@ -53,6 +53,8 @@ def test_events_survive_a_line_that_a_crash_cut_short(tmp_path_factory, cut):
     log.write_bytes(whole[: max(0, len(whole) - cut)])
     found = run.events()
     assert found == written[: len(found)]
+    run.append(events.Notice("after the crash"))
+    assert run.events()[-1] == events.Notice("after the crash")
     assert len(found) >= whole[: max(0, len(whole) - cut)].count(b"\n")
 
 

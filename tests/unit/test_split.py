@@ -64,6 +64,16 @@ def test_planes_of_a_stack_stay_together():
     assert [r.pair for r in one_stack.validation] == [9, 10, 11]
 
 
+def test_few_planes_of_a_stack_are_cut_at_one_place():
+    rng = np.random.default_rng(0)
+    targets = [(rng.random((100, 120)) > 0.5).astype(np.uint8) for _ in range(3)]
+    targets[1][:, :60] = IGNORE
+    parts = split(targets, ["stack"] * 3, 0.25, 16)
+    assert len({(r.top, r.bottom, r.left, r.right) for r in parts.validation}) == 1
+    assert len(parts.validation) == 3
+    assert len({(r.top, r.bottom, r.left, r.right) for r in parts.train}) == 1
+
+
 def test_planes_without_annotation_are_in_neither_side():
     targets = [stripes(20, 20), np.full((20, 20), IGNORE, np.uint8)]
     parts = split(targets, ["a", "b"], 0.0, 8)

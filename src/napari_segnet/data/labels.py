@@ -125,6 +125,11 @@ def default_classes(values: Iterable[int], unlabelled: Unlabelled, task: Task) -
             "If they number objects, choose instances; a grey image or a JPEG mask is no label image.",
         )
     first = 0 if unlabelled == "ignore" or 0 in found else 1
+    if found and found[-1] > 65535:
+        raise DataError(
+            f"The labels hold the value {found[-1]}, but classes go up to 65535.",
+            "If they number objects, choose instances.",
+        )
     colours = (PALETTE[i % len(PALETTE)] for i in range(first, first + len(found)))
     background = unlabelled == "background"
     return tuple(
@@ -165,7 +170,7 @@ def encode(labels: NDArray[np.integer], config: DataConfig) -> NDArray[np.uint8]
         return _encode_instances(labels, config)
     known = {c.value: index for index, c in enumerate(config.classes)}
     ignored = set(config.ignore_values) | ({0} if config.unlabelled == "ignore" else set())
-    values, inverse = np.unique(labels, return_inverse=True)
+    values = np.unique(labels)
     unknown = [v for v in values.tolist() if v not in known and v not in ignored]
     if unknown:
         raise DataError(
@@ -173,7 +178,13 @@ def encode(labels: NDArray[np.integer], config: DataConfig) -> NDArray[np.uint8]
             "Add it to the class table, or to the values that are ignored (data.ignore_values).",
         )
     table = np.array([IGNORE if v in ignored else known[v] for v in values.tolist()], np.uint8)
-    return table[inverse].reshape(labels.shape)
+    if values[-1] > 65535:
+        found: NDArray[np.uint8] = table[np.searchsorted(values, labels)]
+        return found
+    whole = np.zeros(int(values[-1]) + 1, np.uint8)
+    whole[values] = table
+    target: NDArray[np.uint8] = whole[labels]
+    return target
 
 
 def _encode_instances(labels: NDArray[np.integer], config: DataConfig) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from napari_segnet.errors import DataError
 from napari_segnet.io.images import open_image, open_labels
 from napari_segnet.run import PairRecord
 
+_OPEN_FILES = 8
+
 
 class OpenedRecord:
-    """The planes of one record; files are opened at the first look and stay open.
+    """The planes of one record; its files are opened when they are looked at, and soon closed again.
 
     Parameters
     ----------
@@ -27,31 +29,47 @@ class OpenedRecord:
 
     def __init__(self, record: PairRecord) -> None:
         self.record = record
+        images = self.images
+        self.planes = len(images[0])
+        self.plane_shape = images[0].plane_shape
+        self.channels = sum(stack.channels for stack in images)
+        shapes = {(len(s), *s.plane_shape) for s in images}
+        if len(shapes) > 1:
+            raise DataError(f"The channels of {record.name} have different shapes: {sorted(shapes)}.")
 
-    @cached_property
+    @property
     def images(self) -> tuple[PlaneStack, ...]:
         """The stacks of planes of each image file."""
-        stacks = tuple(
-            to_planes(open_image(Path(p), self.record.axes).array, self.record.axes) for p in self.record.images
-        )
-        shapes = {(len(s), *s.plane_shape) for s in stacks}
-        if len(shapes) > 1:
-            raise DataError(f"The channels of {self.record.name} have different shapes: {sorted(shapes)}.")
-        return stacks
+        return tuple(_open_image(path, self.record.axes) for path in self.record.images)
 
-    @cached_property
+    @property
     def labels(self) -> PlaneStack:
         """The stack of label planes."""
-        axes = self.record.axes.replace("C", "")
-        labels = to_planes(open_labels(Path(self.record.labels), axes).array, axes)
-        image = self.images[0]
-        if (len(labels), *labels.plane_shape) != (len(image), *image.plane_shape):
+        labels = _open_labels(self.record.labels, self.record.axes.replace("C", ""))
+        if (len(labels), *labels.plane_shape) != (self.planes, *self.plane_shape):
             raise DataError(
                 f"The labels of {self.record.name} have {len(labels)} planes of {labels.plane_shape} pixels, "
-                f"the image {len(image)} of {image.plane_shape}.",
+                f"the image {self.planes} of {self.plane_shape}.",
                 "Labels need the size of their image.",
             )
         return labels
+
+
+# A folder may hold thousands of files: only the last few stay open, or decoded in memory.
+@lru_cache(maxsize=_OPEN_FILES)
+def _open_image(path: str, axes: str) -> PlaneStack:
+    return to_planes(open_image(Path(path), axes).array, axes)
+
+
+@lru_cache(maxsize=_OPEN_FILES)
+def _open_labels(path: str, axes: str) -> PlaneStack:
+    return to_planes(open_labels(Path(path), axes).array, axes)
+
+
+def close_files() -> None:
+    """Forget the files that are open: they may be written anew before the next run looks at them."""
+    _open_image.cache_clear()
+    _open_labels.cache_clear()
 
 
 @dataclass(frozen=True)
@@ -64,7 +82,7 @@ class TrainingPair:
     @property
     def name(self) -> str:
         """Name of the image, with the number of the plane where there are several."""
-        many = len(self.opened.images[0]) > 1
+        many = self.opened.planes > 1
         return f"{self.opened.record.name}[{self.plane}]" if many else self.opened.record.name
 
     @property
@@ -75,12 +93,12 @@ class TrainingPair:
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width, pixels."""
-        return self.opened.images[0].plane_shape
+        return self.opened.plane_shape
 
     @property
     def channels(self) -> int:
         """Number of channels, over all files of the image."""
-        return sum(stack.channels for stack in self.opened.images)
+        return self.opened.channels
 
     def image(self) -> Any:
         """Return the image as an array-like (C, Y, X), lazy where the file allows it."""
@@ -101,11 +119,10 @@ def open_pairs(records: Sequence[PairRecord]) -> list[TrainingPair]:
     DataError
         If there are none, or if they have different numbers of channels.
     """
+    close_files()
     if not records:
         raise DataError("There is nothing to learn from: no image with labels.", "Choose an image and its labels.")
-    pairs = [
-        TrainingPair(opened, plane) for opened in map(OpenedRecord, records) for plane in range(len(opened.images[0]))
-    ]
+    pairs = [TrainingPair(opened, plane) for opened in map(OpenedRecord, records) for plane in range(opened.planes)]
     first = pairs[0]
     for pair in pairs:
         if pair.channels != first.channels:

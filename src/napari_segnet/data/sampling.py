@@ -55,7 +55,7 @@ class ImageCache:
         size = int(np.prod(image.shape)) * image.dtype.itemsize
         if size > self._limit // 2:
             return image  # too large to keep: windows are read from its file
-        kept = np.asarray(image)
+        kept = np.array(image)  # a copy: a view would keep its file open, or its whole stack in memory
         self._images[pair] = kept
         self._bytes += size
         while self._bytes > self._limit:

@@ -94,13 +94,11 @@ def split(
         return _by_image(targets, groups, annotated, names, fraction, seed)
     if len(annotated) >= 8 and len(names) == 1:
         return _by_planes(targets, annotated, fraction)
-    cuts = [_cut(targets[i], i, fraction, smallest) for i in annotated]
+    cuts = []
+    for name in names:
+        cuts += _cut([(i, targets[i]) for i in annotated if groups[i] == name], fraction, smallest)
     if not any(validation for _, validation in cuts):
-        return Split(
-            everything,
-            (),
-            "Too little is annotated to keep a part for validation: everything is used for training.",
-        )
+        return Split(everything, (), _TOO_LITTLE)
     train = tuple(region for region, _ in cuts)
     validation = tuple(region for _, region in cuts if region)
     pixels = sum(_annotated(targets[r.pair], r) for r in validation)
@@ -156,36 +154,40 @@ def _annotated(target: NDArray[np.uint8], region: Region) -> int:
     return int((target[region.top : region.bottom, region.left : region.right] != IGNORE).sum())
 
 
-def _cut(target: NDArray[np.uint8], pair: int, fraction: float, smallest: int) -> tuple[Region, Region | None]:
-    """Cut a plane in two at the best of the four borders; both sides must hold enough of every class."""
-    height, width = target.shape
-    best: tuple[float, Region, Region] | None = None
+def _cut(
+    planes: Sequence[tuple[int, NDArray[np.uint8]]], fraction: float, smallest: int
+) -> list[tuple[Region, Region | None]]:
+    """Cut the planes of one image in two at the best of the four borders, all at the same place.
+
+    Neighbouring planes resemble each other, so what is for validation in one must not be for training in the
+    next. Both sides must hold enough of every class.
+    """
+    height, width = planes[0][1].shape
+    best: tuple[float, int, int, bool] | None = None
     for axis, length in ((0, height), (1, width)):
-        counts = _counts_along(target, axis)
-        cumulative = np.cumsum(counts, axis=1)
+        cumulative = np.cumsum(_counts_along([target for _, target in planes], axis), axis=1)
         total = cumulative[:, -1]
         if (total < 2 * _ENOUGH).any():
             continue
         for at in range(smallest, length - smallest + 1, max(1, length // 64)):
-            share = cumulative[:, at - 1] / total
             before, after = cumulative[:, at - 1], total - cumulative[:, at - 1]
             if min(before.min(), after.min()) < _ENOUGH:
                 continue
             for first in (True, False):
-                validated_share = share if first else 1 - share
-                score = float(np.abs(validated_share - fraction).mean())
+                score = float(np.abs((before if first else after) / total - fraction).mean())
                 if best is None or score < best[0]:
-                    parts = _halves(pair, height, width, axis, at)
-                    best = (score, *((parts[1], parts[0]) if first else parts))
+                    best = (score, axis, at, first)
     if best is None or best[0] > fraction:
-        return Region(pair, 0, height, 0, width), None
-    return best[1], best[2]
+        return [(whole(pair, target), None) for pair, target in planes]
+    _, axis, at, first = best
+    halves = [_halves(pair, height, width, axis, at) for pair, _ in planes]
+    return [(b, a) if first else (a, b) for a, b in halves]
 
 
-def _counts_along(target: NDArray[np.uint8], axis: int) -> NDArray[np.int64]:
-    """Count annotated pixels of each class that occurs, in every row (axis 0) or column (axis 1)."""
-    values = [v for v in np.unique(target).tolist() if v != IGNORE]
-    return np.array([(target == value).sum(axis=1 - axis) for value in values], np.int64)
+def _counts_along(targets: Sequence[NDArray[np.uint8]], axis: int) -> NDArray[np.int64]:
+    """Count annotated pixels of each class that occurs, in every row (axis 0) or column (axis 1) of all planes."""
+    values = sorted({v for target in targets for v in np.unique(target).tolist() if v != IGNORE})
+    return np.array([sum((t == value).sum(axis=1 - axis) for t in targets) for value in values], np.int64)
 
 
 def _halves(pair: int, height: int, width: int, axis: int, at: int) -> tuple[Region, Region]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from napari_segnet.errors import ConfigError, ModelFileError
 from napari_segnet.models.info import METADATA_KEY, ModelInfo, model_path, read_header, read_info
-from napari_segnet.models.registry import build_network
+from napari_segnet.models.registry import build_network, network_spec
 from napari_segnet.run import write_atomically
 
 
@@ -74,7 +75,10 @@ def build_like(info: ModelInfo) -> nn.Module:
 def _compare_shapes(path: Path, info: ModelInfo) -> None:
     header = {name: entry for name, entry in read_header(path).items() if name != "__metadata__"}
     try:
-        with torch.device("meta"):
+        # Networks of free width are built without memory. Those with encoders have sizes of their own, and some
+        # of them can't be built so.
+        place = contextlib.nullcontext() if network_spec(info.network).encoders else torch.device("meta")
+        with place:
             expected = {name: tuple(value.shape) for name, value in build_like(info).state_dict().items()}
         found = {name: tuple(entry["shape"]) for name, entry in header.items()}
     except ConfigError as error:

@@ -118,6 +118,11 @@ def build_network(
             f"The network {spec.name!r} has no encoder to choose, but {encoder!r} was asked for.",
             "Use --network unet, or leave --encoder out.",
         )
+    if weights != "none" and not spec.encoders:
+        raise ConfigError(
+            f"{weights!r} is no model that can be fine-tuned, and the network {spec.name!r} has no encoder for it.",
+            "Name a model file of napari-segnet, or use --network unet.",
+        )
     module = importlib.import_module(spec.module)
     request = NetworkRequest(channels, outputs, encoder, weights, dict(options or {}))
     network: nn.Module = module.build(request)

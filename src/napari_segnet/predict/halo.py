@@ -19,7 +19,8 @@ from napari_segnet.predict.reading import read_block
 TOLERANCE = 1e-5
 """Share of pixels that may differ from the whole image's answer."""
 
-_SIDE = 768
+MEASURED_SIDE = 768
+"""Side of the middle of an image that is looked at, pixels."""
 _MOST_IMAGES = 4
 _CORE = 128
 _FURTHEST = 256
@@ -71,7 +72,7 @@ def measure_halo(
     def predictor(tile: int, halo: int) -> Predictor:
         return Predictor(network, info, PredictConfig(tile=tile, halo=halo, precision=precision), device)
 
-    whole = [crop.predict(predictor(_SIDE + stride, 0)) for crop in large]
+    whole = [crop.predict(predictor(MEASURED_SIDE + stride, 0)) for crop in large]
     differing, seen = _differences_by_distance(predictor, large, whole, most)
     halo = _smallest(differing, seen, most, stride)
     while halo < most and _share_differing(predictor(_CORE, halo), large, whole) > TOLERANCE:
@@ -84,9 +85,10 @@ class _Crop:
 
     def __init__(self, image: Any, info: ModelInfo) -> None:
         self.limits = info.normalization.limits(image)
-        starts = [max(0, (length - _SIDE) // 2) for length in image.shape[1:]]
+        starts = [max(0, (length - MEASURED_SIDE) // 2) for length in image.shape[1:]]
         rows, columns = (
-            slice(start, min(length, start + _SIDE)) for start, length in zip(starts, image.shape[1:], strict=True)
+            slice(start, min(length, start + MEASURED_SIDE))
+            for start, length in zip(starts, image.shape[1:], strict=True)
         )
         self.pixels = read_block(image, rows, columns)
 
@@ -113,7 +115,7 @@ def _differences_by_distance(
     """Count pixels of other labels, and all pixels, by their distance from a window's inner edge."""
     reach = most + _CORE
     differing, seen = np.zeros(reach, np.int64), np.zeros(reach, np.int64)
-    one_tile = predictor(_SIDE + reach, 0)
+    one_tile = predictor(MEASURED_SIDE + reach, 0)
     for crop, expected in zip(crops, whole, strict=True):
         for axis, window in _windows(crop.shape, one_tile.info.stride):
             wrong = crop.predict(one_tile, window) != expected[window]

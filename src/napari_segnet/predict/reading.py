@@ -54,7 +54,8 @@ class TileReader:
             if self.device.type == "cpu":
                 np.copyto(buffer[n].numpy(), block, casting="unsafe")
             else:
-                buffer[n].copy_(self._host_copy(block), non_blocking=True)
+                # Only CUDA's copies come from memory that is kept until they are done.
+                buffer[n].copy_(self._host_copy(block), non_blocking=self.device.type == "cuda")
         buffer.sub_(self.centre).div_(self.half)
         if self.floating:
             buffer.nan_to_num_(nan=-1.0, posinf=3.0, neginf=-3.0)

@@ -42,7 +42,8 @@ def forest_guide(
     cache : ImageCache
     targets : sequence of (Y, X) uint8
     regions : sequence of Region
-        Training regions; the best annotated are used, up to about three million pixels in all.
+        Training regions; the best annotated are used, up to about three million pixels in all. Larger images are
+        left out: their answer would take longer than the network's.
     outputs : int
         Number of classes, K.
     seed : int
@@ -50,7 +51,7 @@ def forest_guide(
     Returns
     -------
     dict of int to (K, height, width) float16
-        Number of the region -> probabilities. Empty where the strokes touch one class only.
+        Number of the region -> probabilities. Empty where the strokes touch one class only, or all images are large.
     """
     chosen = _choose(targets, regions)
     features = {number: _features(cache, regions[number]) for number in chosen}
@@ -79,10 +80,10 @@ def _choose(targets: Sequence[NDArray[np.uint8]], regions: Sequence[Region]) -> 
     chosen: list[int] = []
     pixels = 0
     for number in np.argsort(counts)[::-1].tolist():
-        pixels += regions[number].shape[0] * regions[number].shape[1]
-        if pixels > _MOST_PIXELS or counts[number] == 0:
-            break
-        chosen.append(number)
+        size = regions[number].shape[0] * regions[number].shape[1]
+        if counts[number] > 0 and pixels + size <= _MOST_PIXELS:
+            chosen.append(number)
+            pixels += size
     return chosen
 
 

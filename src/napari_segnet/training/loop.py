@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_segnet import events
 from napari_segnet.config import TrainConfig
 from napari_segnet.data.sampling import PatchSampler
-from napari_segnet.devices import free_memory, is_out_of_memory
+from napari_segnet.devices import empty_cache, is_out_of_memory
 from napari_segnet.errors import SegNetError
 from napari_segnet.training.augment import augment, window_size
 from napari_segnet.training.learner import Batch, Learner, confusion, dice_of
@@ -81,12 +81,8 @@ def train(
         if should_stop():
             yield events.Finished("stopped")
             return
-        try:
-            batch = draw_batch(learner, lesson, config, progress)
-            loss = learner.step(batch, learning_rate(config, counters.step, progress))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
+        loss = _try_step(learner, lesson, config, progress)
+        if loss is None:
             yield _halve_batch(learner)
             continue
         counters.seconds = before + time.perf_counter() - started
@@ -140,10 +136,21 @@ def draw_batch(learner: Learner, lesson: Lesson, config: TrainConfig, progress: 
     return Batch(patches.images, patches.targets.long(), belief, forest + own)
 
 
+def _try_step(learner: Learner, lesson: Lesson, config: TrainConfig, progress: float) -> float | None:
+    """Do one step; returns its loss, None where memory ran out. Then nothing here holds on to tensors any more."""
+    try:
+        batch = draw_batch(learner, lesson, config, progress)
+        return learner.step(batch, learning_rate(config, learner.counters.step, progress))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
 def _halve_batch(learner: Learner) -> events.Notice:
     """Go on with half the batch after memory ran out; raises SegNetError where one patch is too much already."""
     learner.optimizer.zero_grad(set_to_none=True)
-    free_memory(learner.device)
+    empty_cache(learner.device)
     if learner.counters.batch_size == 1:
         raise SegNetError(
             f"Memory doesn't suffice for one patch of {learner.config.patch_size} pixels.",
@@ -176,7 +183,7 @@ def _finish_epoch(learner: Learner, lesson: Lesson, config: TrainConfig) -> dict
         matrix = np.zeros((len(learner.weights), len(learner.weights)), np.int64)
         losses = []
         with torch.inference_mode():
-            for images, targets in lesson.validation:
+            for images, targets in _in_parts(lesson.validation, counters.batch_size):
                 logits = learner.forward(network, images.to(learner.device))
                 known = targets.to(learner.device)
                 losses.append(float(learner.loss(logits, known, learner.weights)))
@@ -188,6 +195,13 @@ def _finish_epoch(learner: Learner, lesson: Lesson, config: TrainConfig) -> dict
     counters.confusion = np.zeros_like(counters.confusion).tolist()
     _keep_best(learner, row)
     return row
+
+
+def _in_parts(batches: Sequence[tuple[Tensor, Tensor]], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches in parts of at most `size` images: memory may have run out since they were cut."""
+    for images, targets in batches:
+        for start in range(0, len(images), size):
+            yield images[start : start + size], targets[start : start + size]
 
 
 def _keep_best(learner: Learner, row: dict[str, float | int | None]) -> None:

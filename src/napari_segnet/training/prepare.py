@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -27,6 +26,7 @@ from napari_segnet.data.labels import (
 from napari_segnet.data.pairs import TrainingPair, open_pairs
 from napari_segnet.data.sampling import ImageCache, PatchSampler, read_window, validation_windows
 from napari_segnet.data.split import Split, split
+from napari_segnet.devices import free_memory
 from napari_segnet.errors import DataError
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.run import RunFolder
@@ -90,16 +90,22 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
     data_print = _fingerprint(pairs, targets, outputs, device)
     config, choices = presets.resolve(config.replace(data=data), data_print)
     # One look at each image for both, because decoding it takes longest.
-    fitted = normalization.fit(_checked(pairs, config.train.patch_size, problems), data.normalization)
+    found: list[list[checks.Problem]] = []
+    fitted = normalization.fit(_checked(pairs, config.train.patch_size, found), data.normalization)
+    blank = [any(p.level == "error" for p in of_image) for of_image in found]
+    # Black planes at the end of a stack are no reason to refuse the others.
+    problems += [p if all(blank) else replace(p, level="warning") for of_image in found for p in of_image]
     _raise_first(problems)
     norm = start.normalization if start else fitted
     parts = split(targets, [p.group for p in pairs], data.val_fraction, config.train.patch_size // 2, config.train.seed)
-    cache = ImageCache(pairs, norm, limit=int(psutil.virtual_memory().available // 3))
+    cache = ImageCache(pairs, norm, limit=free_memory(torch.device("cpu")) // 3)
     sampler = PatchSampler(cache, targets, parts.train, config.train.seed)
     sparse = is_sparse(targets, parts.train)
     if config.train.forest_guide and sparse:
-        sampler.guide_by(forest_guide(cache, targets, parts.train, outputs, config.train.seed))
-        choices["guide"] = "few pixels are painted: a random forest's answer leads the first steps."
+        guide = forest_guide(cache, targets, parts.train, outputs, config.train.seed)
+        if guide:
+            sampler.guide_by(guide)
+            choices["guide"] = "few pixels are painted: a random forest's answer leads the first steps."
     lesson = Lesson(
         sampler,
         _validation(cache, targets, parts, config),
@@ -139,9 +145,8 @@ def complete_data(
     words : str
         What was guessed or asked for.
     """
-    labels = [pair.labels() for pair in pairs]
-    counts = count_values(labels)
-    guess = guess_meaning(labels[:_MOST_LOOKS])
+    counts = count_values(pair.labels() for pair in pairs)
+    guess = guess_meaning([pair.labels() for pair in pairs[:_MOST_LOOKS]])
     said = data.explicit()
     task = said.get("task") or (start.task if start else guess.task)
     unlabelled = said.get("unlabelled") or (start.unlabelled if start else guess.unlabelled)
@@ -155,6 +160,8 @@ def complete_data(
         kept = start.classes if start else ()
         known = {c.value for c in kept}
         classes = (*kept, *(c for c in found if c.value not in known))
+        if unlabelled == "background":
+            classes = tuple(sorted(classes, key=lambda c: c.value != 0))  # the background is class 0
     return data.replace(task=task, unlabelled=unlabelled, classes=classes), counts, words
 
 
@@ -163,11 +170,11 @@ def _some(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
     return [pairs[round(i)] for i in np.linspace(0, len(pairs) - 1, min(len(pairs), _MOST_LOOKS))]
 
 
-def _checked(pairs: Sequence[TrainingPair], patch: int, problems: list[checks.Problem]) -> Iterator[Any]:
-    """Yield images one at a time, and add what is wrong with them to `problems`."""
+def _checked(pairs: Sequence[TrainingPair], patch: int, found: list[list[checks.Problem]]) -> Iterator[Any]:
+    """Yield images one at a time, and add what is wrong with each to `found`."""
     for pair in _some(pairs):
         image = pair.image()
-        problems += checks.check_image(pair.name, image, patch)
+        found.append(checks.check_image(pair.name, image, patch))
         yield image
 
 
@@ -196,9 +203,6 @@ def _validation(
 def _fingerprint(
     pairs: Sequence[TrainingPair], targets: Sequence[NDArray[np.uint8]], outputs: int, device: torch.device
 ) -> presets.Fingerprint:
-    memory = psutil.virtual_memory().available
-    if device.type == "cuda":
-        memory = torch.cuda.mem_get_info(device)[0]
     height, width = np.median([pair.shape for pair in pairs], axis=0)
     return presets.Fingerprint(
         images=len(pairs),
@@ -208,7 +212,7 @@ def _fingerprint(
         outputs=outputs,
         annotated=int(sum(np.count_nonzero(t != IGNORE) for t in targets)),
         device=device.type,
-        memory=memory / 2**30,
+        memory=free_memory(device) / 2**30,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,9 +11,9 @@ from torch import nn
 
 from napari_segnet import events
 from napari_segnet.data.normalization import Normalization
-from napari_segnet.models.file import build_like, load_model, write_model
+from napari_segnet.models.file import load_model, write_model
 from napari_segnet.models.info import ModelInfo
-from napari_segnet.predict.halo import measure_halo
+from napari_segnet.predict.halo import MEASURED_SIDE, measure_halo
 from napari_segnet.predict.receptive_field import receptive_field
 from napari_segnet.run import RunFolder
 from napari_segnet.training.checkpoint import write_checkpoint
@@ -22,6 +23,12 @@ from napari_segnet.training.prepare import Prepared
 from napari_segnet.versions import versions
 
 _UNMEASURED_HALO = 128
+
+
+def _middle(start: int, stop: int) -> slice:
+    """Return the middle of a region, as much of it as the halo is measured on: the whole may not fit in memory."""
+    first = start + max(0, (stop - start - MEASURED_SIDE) // 2)
+    return slice(first, min(stop, first + MEASURED_SIDE))
 
 
 def model_info(ready: Prepared, network: nn.Module, scores: dict[str, float], halo: int | None = None) -> ModelInfo:
@@ -81,7 +88,9 @@ class Saver:
         info, network = load_model(self._run.model, self._learner.device)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         shown = self._ready.split.validation or self._ready.split.train
-        images = [self._ready.cache.read(r.pair, (slice(r.top, r.bottom), slice(r.left, r.right))) for r in shown[:4]]
+        images = [
+            self._ready.cache.read(r.pair, (_middle(r.top, r.bottom), _middle(r.left, r.right))) for r in shown[:4]
+        ]
         reach = receptive_field(network, info.channels, info.stride)
         plain = info.replace(normalization=Normalization(mode="none"), receptive_field=reach)
         halo = measure_halo(network, plain, images, device=self._learner.device)
@@ -89,9 +98,8 @@ class Saver:
         yield events.Finished(reason, str(self._run.model), self._scores())
 
     def _write_best(self, info: ModelInfo) -> None:
-        with torch.device("meta"):
-            holder = build_like(info)
-        holder.load_state_dict(self._best or {}, assign=True)
+        holder = copy.deepcopy(self._learner.average)
+        holder.load_state_dict(self._best or {})
         write_model(self._run.model, info, holder)
 
     def _scores(self) -> dict[str, float]:
