@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,11 +12,15 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
 
-from napari_segnet.axes import guess_axes
+from napari_segnet.axes import guess_axes, view
 from napari_segnet.errors import DataError, SegNetError
 from napari_segnet.run import PairRecord
 
 _BLOCK_BYTES = 8_000_000
+FILE_KEY = "napari_segnet_file"
+"""Key in the metadata of a layer: the file that it shows."""
+AXES_KEY = "napari_segnet_axes"
+"""Key in the metadata of an image layer that shows a file: its axes, as the file says."""
 _COPY_LIMIT = 8_000_000_000
 _MOST_CHANNELS = 32
 _CHANNEL_WORDS = ("c", "ch", "channel", "channels", "colour", "color", "wavelength", "band")
@@ -31,7 +36,17 @@ def pixels_of(image: Image) -> Any:
     array = array_of(image)
     if not image.rgb or array.shape[-1] != 4:
         return array
-    return array[..., :3]
+    return view(array, axes_of(image), axes_of(image), stop={"C": 3})
+
+
+def layer_of_path(viewer: Any, kind: type[Layer], path: Path) -> Any:
+    """Return the layer that shows a file, whoever opened it; None where there is none."""
+    for layer in viewer.layers:
+        source = layer.source.path
+        same = source is not None and Path(source).resolve() == path.resolve()
+        if isinstance(layer, kind) and (same or layer.metadata.get(FILE_KEY) == str(path)):
+            return layer
+    return None
 
 
 def axes_of(image: Image, labels: Labels | None = None) -> str:
@@ -232,9 +247,9 @@ def write_image(folder: Path, name: str, images: Sequence[Image]) -> Iterator[in
     """
     for path, image in zip(image_files(folder, name, len(images)), images, strict=True):
         array = pixels_of(image)
-        if array.nbytes > _COPY_LIMIT:
+        if _nbytes(array) > _COPY_LIMIT:
             raise SegNetError(
-                f"{image.name!r} has {array.nbytes / 1e9:.0f} GB: too much to be copied.",
+                f"{image.name!r} has {_nbytes(array) / 1e9:.0f} GB: too much to be copied.",
                 "Use the Load button to name its file instead.",
             )
         yield from write_npy(path, array)
@@ -289,21 +304,27 @@ def write_npy(path: Path, array: Any) -> Iterator[int]:
 
 
 def _blocks(array: Any) -> Iterator[NDArray[Any]]:
-    if array.ndim == 0 or array.nbytes <= _BLOCK_BYTES:
+    if len(array.shape) == 0 or _nbytes(array) <= _BLOCK_BYTES:
         yield np.asarray(array)
         return
-    if array.ndim > 2:
+    a_row = _nbytes(array) / array.shape[0]
+    if len(array.shape) > 2 and a_row > _BLOCK_BYTES:
         for i in range(array.shape[0]):
             yield from _blocks(array[i])
         return
-    rows = max(1, int(_BLOCK_BYTES / max(array.nbytes / array.shape[0], 1)))
+    rows = max(1, int(_BLOCK_BYTES / a_row))
     for start in range(0, array.shape[0], rows):
         yield np.asarray(array[start : start + rows])
 
 
+def _nbytes(array: Any) -> int:
+    """Return the size of an array-like; lazy ones don't all say it."""
+    return int(math.prod(array.shape)) * int(np.dtype(array.dtype).itemsize)
+
+
 def file_of(image: Image, axes: str) -> Path | None:
     """Return the file that a lazy layer shows unchanged, if the worker can read it itself; else None."""
-    path = image.source.path
+    path = image.source.path or image.metadata.get(FILE_KEY)
     if path is None or isinstance(array_of(image), np.ndarray):
         return None
     # Reading napari's way and ours must give one array; only then is a reference as good as a copy.

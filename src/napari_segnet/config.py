@@ -102,7 +102,7 @@ class TrainConfig(Frozen):
     ema: float = Field(0.98, ge=0, lt=1, description="Decay of the averaged weights a step; 0: none.")
     forest_guide: bool = Field(True, description="With sparse strokes: start from a random forest's answer.")
     self_training: float = Field(
-        3.0, ge=0, le=100, description="With sparse strokes: weight of the network's own averaged answer elsewhere."
+        1.0, ge=0, le=100, description="With sparse strokes: weight of the network's own averaged answer elsewhere."
     )
     patience: int = Field(30, ge=1, description="Epochs without a better validation Dice before it stops.")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -237,13 +237,26 @@ class DataChoice(Labelling):
     def everything(self) -> list[LayerPair | FilePair]:
         """Return all pairs that are learned from: the list, and the chosen layers where they make a pair."""
         images, labels = self.images, self.labels
-        listed = any(isinstance(p, LayerPair) and p.layers() == (images, labels) for p in self.pairs)
+        pairs = [self._as_shown(pair) for pair in self.pairs]
+        listed = any(isinstance(p, LayerPair) and p.layers() == (images, labels) for p in pairs)
         if listed or not images or labels is None:
-            return list(self.pairs)
+            return pairs
         # Beside listed files an unpainted layer is one that is merely looked at.
-        if self.pairs and not any(v != 0 for v in self.counts_of(labels)):
-            return list(self.pairs)
-        return [self.current, *self.pairs]
+        if pairs and not any(v != 0 for v in self.counts_of(labels)):
+            return pairs
+        return [self.current, *pairs]
+
+    def _as_shown(self, pair: LayerPair | FilePair) -> LayerPair | FilePair:
+        """Return the layers of files that are shown: there they may have been corrected."""
+        viewer = self._viewer()
+        if isinstance(pair, LayerPair) or viewer is None:
+            return pair
+        image = _layers.layer_of_path(viewer, Image, pair.image)
+        labels = _layers.layer_of_path(viewer, Labels, pair.labels)
+        if image is None or labels is None:
+            return pair
+        axes = self._axes_chosen.get(image) or image.metadata.get(_layers.AXES_KEY) or _layers.axes_of(image, labels)
+        return LayerPair([weakref.ref(image)], weakref.ref(labels), axes)
 
     def problem(self) -> str:
         """Say what keeps these data from being learned from; empty where nothing does."""
@@ -299,6 +312,8 @@ class DataChoice(Labelling):
         return problems
 
     def _problems_of(self, image: Image, axes: str) -> list[Problem]:
+        if not isinstance(_layers.array_of(image), np.ndarray):
+            return []  # reading it here could take minutes: the worker looks at it
         # Looked at again only when the layer gets another array: each look reads some hundred thousand pixels.
         state = (id(_layers.array_of(image)), axes)
         known = self._looked_at.get(image)
@@ -334,7 +349,7 @@ class DataChoice(Labelling):
     def label_layers(self) -> list[Labels]:
         """Return all labels layers that are learned from."""
         found: dict[int, Labels] = {}
-        for pair in (self.current, *self.pairs):
+        for pair in (self.current, *(self._as_shown(pair) for pair in self.pairs)):
             labels = pair.layers()[1] if isinstance(pair, LayerPair) else None
             if labels is not None:
                 found[id(labels)] = labels
@@ -342,7 +357,7 @@ class DataChoice(Labelling):
 
     def file_pairs(self) -> list[FilePair]:
         """Return all pairs of files that are learned from."""
-        return [pair for pair in self.pairs if isinstance(pair, FilePair)]
+        return [pair for pair in map(self._as_shown, self.pairs) if isinstance(pair, FilePair)]
 
 
 def _plane_shape(image: Image) -> tuple[int, ...]:

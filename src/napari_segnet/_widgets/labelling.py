@@ -80,6 +80,8 @@ class Labelling(QObject):
     def set_meaning(self, task: Task, unlabelled: Unlabelled) -> None:
         """Take the user's word for what the labels mean."""
         words = "Chosen by you."
+        if task != self.meaning.task:
+            self.classes = ()  # names of classes are none of objects
         self.meaning, self.meaning_is_guess = Meaning(task, unlabelled, words), False
         self._make_classes()
         self.changed.emit()
@@ -130,6 +132,8 @@ class Labelling(QObject):
         labels = self.labels
         remembered = labels.metadata.get(CLASSES_KEY, {}) if labels is not None else {}
         known = {int(v): LabelClass(**c) for v, c in remembered.items()}
+        # Names and weights that were given outlive a look at another pair.
+        earlier = {c.value: c for c in self.classes}
         values = {v for v, n in self.counts.items() if n}
         if self.meaning.task == "semantic":
             values |= set(known)
@@ -139,7 +143,11 @@ class Labelling(QObject):
             self.error, self.classes = str(error), ()
             return
         if self.meaning.task == "semantic":
-            made = tuple(known.get(c.value) or c.replace(colour=self._colour_of(c.value)) for c in made)
+            made = tuple(
+                known.get(c.value) or earlier.get(c.value) or c.replace(colour=self._colour_of(c.value)) for c in made
+            )
+        else:
+            made = tuple(earlier.get(c.value, c) for c in made)
         self.classes = made
 
     def _colour_of(self, value: int) -> str:
@@ -182,8 +190,10 @@ class Labelling(QObject):
         files = self.file_pairs()
         for pair in files:
             if pair.counts is None:
-                pair.counts = {}
-                yield from count_steps(open_labels(pair.labels).array, pair.counts)
+                # Kept when it is complete: a new count may begin before this one has ended.
+                found: dict[int, int] = {}
+                yield from count_steps(open_labels(pair.labels).array, found)
+                pair.counts = found
         total: dict[int, int] = {}
         for counts in [
             *(self.counts_of(layer) for layer in self.label_layers()),
@@ -193,7 +203,10 @@ class Labelling(QObject):
                 total[value] = total.get(value, 0) + number
         self.counts = dict(sorted(total.items()))
         if self.meaning_is_guess and self._may_guess_again():
+            before = self.meaning.task
             self._guess(files)
+            if self.meaning.task != before:
+                self.classes = ()
         self._make_classes()
 
     def _may_guess_again(self) -> bool:

@@ -23,11 +23,11 @@ class ModelChoice:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.run: RunFolder | None = None
-        self._earlier: Path | None = None
+        self.earlier: Path | None = None
 
     def begin(self, run: RunFolder) -> None:
         """Turn to another run; until it has a model, the one before it counts."""
-        self._earlier = self.last
+        self.earlier = self.last
         self.run = run
 
     @property
@@ -43,7 +43,7 @@ class ModelChoice:
         try:
             return model_path(self.run.path)
         except ModelFileError:
-            return self._earlier
+            return self.earlier
 
     def info(self) -> ModelInfo:
         """Return what the model says of itself; raises `ModelFileError` if there is none or it is damaged."""

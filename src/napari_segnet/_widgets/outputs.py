@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import DirectLabelColormap, label_colormap
 from numpy.typing import NDArray
 
 from napari_segnet._layers import array_of, transform_of
@@ -74,6 +74,10 @@ class OutputLayers:
             self._write(layer, image, axes, values, window)
         if classes is not None:
             colour_labels(layer, classes)
+        elif f"{MARK}_colours" in layer.metadata:
+            # Numbered objects after classes: each in a colour of its own again.
+            layer.colormap = label_colormap(49)
+            layer.metadata = {k: v for k, v in layer.metadata.items() if k != f"{MARK}_colours"}
         return layer
 
     def reveal(self) -> None:
@@ -128,13 +132,20 @@ class OutputLayers:
         viewer = self._viewer()
         if layer is None or viewer is None or layer not in viewer.layers:
             return None
+        if getattr(layer, "_staged_history", None):
+            # A stroke is just being drawn on it: napari tells of it when it ends.
+            self._edited.add(layer)
         if layer in self._edited:
             self._said.append(f"You have edited {layer.name!r}: it stays as it is, and the answer is a new layer.")
             layer.metadata = {k: v for k, v in layer.metadata.items() if k != MARK}
             return None
-        if layer.data.shape != _shape(image, axes) or not np.can_cast(dtype, layer.data.dtype):
+        if layer.data.shape != _shape(image, axes):
             # The image itself was exchanged for another: the old answer belongs to the old one.
             return None
+        if not np.can_cast(dtype, layer.data.dtype):
+            # More objects than the numbers of the classes' type.
+            with self._own_change():
+                layer.data = layer.data.astype(dtype)
         return layer
 
     def _write(self, layer: Layer, image: Image, axes: str, values: NDArray[Any], window: Window) -> None:

@@ -137,15 +137,24 @@ def _restore_pair(viewer: Any, record: PairRecord, described: dict[str, Any]) ->
     images = []
     for path, how in zip(record.images, described["images"], strict=True):
         array = open_image(Path(path), record.axes).array
-        images.append(_there(viewer, Image, how["name"], array) or viewer.add_image(array, **how))
+        images.append(_there(viewer, Image, how["name"], array) or _add_image(viewer, array, how))
     labels = np.load(record.labels)
     layer = _there(viewer, Labels, described["labels"]["name"], labels)
-    if layer is None:
+    # A layer of the same name that lacks some of the strokes, such as a new and empty one, is another layer.
+    if layer is None or not np.array_equal(np.asarray(_layers.array_of(layer))[labels != 0], labels[labels != 0]):
         how = described["labels"]
         if labels.ndim < len(how["scale"]):
             how = {"name": how["name"], **_layers.transform_of(images[0], record.axes)}
         layer = viewer.add_labels(labels, **how)
     return images, layer
+
+
+def _add_image(viewer: Any, array: Any, how: dict[str, Any]) -> Any:
+    try:
+        return viewer.add_image(array, **how)
+    except KeyError:
+        # A colormap that this session doesn't know, such as one made by hand.
+        return viewer.add_image(array, **{key: value for key, value in how.items() if key != "colormap"})
 
 
 def _there(viewer: Any, kind: type[Image | Labels], name: str, array: Any) -> Any:

@@ -120,6 +120,7 @@ class Session(QObject):
         self.view.stop()
         self.offers.stop()
         self.resumable, self.notices, self.progress = None, [], Progress()
+        self._prediction, self._result, self.device = None, "", ""
         self.client.close()
         self.phase = "starting"
 
@@ -132,7 +133,7 @@ class Session(QObject):
 
     def train(self) -> None:
         """Write the run folder from what is painted now, and have the worker learn it."""
-        if self.busy:
+        if self.busy or self._closed:
             return
         try:
             # What was painted in the last moment isn't counted yet; the snapshot counts again, and checks.
@@ -168,7 +169,7 @@ class Session(QObject):
     def resume(self) -> None:
         """Go on with the run that was stopped or interrupted, from its last checkpoint."""
         run = self.resumable
-        if run is None or self.busy:
+        if run is None or self.busy or self._closed:
             return
         self.progress = Progress.of(run)
         self.learned.emit()
@@ -188,6 +189,11 @@ class Session(QObject):
         self.answers.shown = {name: Shown.of(images, records[name].axes) for name, (images, _) in restored.items()}
         for name, (images, labels) in restored.items():
             self.data.choose_pair(images, labels, records[name].axes)
+            if len(restored) > 1:
+                self.data.add_current()
+        files = [r for r in records.values() if r.name not in restored and len(r.images) == 1]
+        if files:
+            self.data.add_files([(Path(r.images[0]), Path(r.labels)) for r in files])
         self.data.restore_config(run.config.data)
         self.models.begin(run)
         self.resumable = run
@@ -220,7 +226,7 @@ class Session(QObject):
 
     def predict(self) -> None:
         """Apply the model to the chosen image, or to all pairs."""
-        if self.busy:
+        if self.busy or self._closed:
             return
         try:
             info = self.models.info()
@@ -261,8 +267,8 @@ class Session(QObject):
         """Show a pair of files as layers; they are opened lazily, and stay in the list as files."""
         if self.viewer is not None:
             image = snapshot.layer_of_file(self.viewer, pair.image)
-            snapshot.labels_of_file(self.viewer, pair.labels, image)
-            self.data.choose_image(image)
+            labels, axes = snapshot.labels_of_file(self.viewer, pair.labels, image)
+            self.data.choose_pair([image], labels, axes)
 
     # ------------------------------------------------------------------ events
 
@@ -320,6 +326,9 @@ class Session(QObject):
             # She pressed Stop: the next start needn't ask her about it.
             recovery.dismiss(self.models.run)
         self.settings.model = None
+        if self.settings.start_from is not None and self.settings.start_from == self.models.earlier:
+            # "The last run's model" means the last one, also after another run.
+            self.settings.start_from = self.models.last
         self._set("idle", sentences.end_of(event.reason, self.progress))
         if self.settings.predict_when_finished and self.models.path is not None and self.data.images:
             self._result = self.sentence

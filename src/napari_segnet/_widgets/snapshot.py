@@ -17,14 +17,13 @@ from napari_segnet._widgets.answers import Shown
 from napari_segnet._widgets.data_choice import DataChoice, LayerPair
 from napari_segnet._widgets.labelling import FilePair
 from napari_segnet._widgets.settings import Settings
+from napari_segnet.axes import view
 from napari_segnet.errors import DataError, SegNetError
 from napari_segnet.io.images import open_image, open_labels
 from napari_segnet.io.pairing import Pairing
 from napari_segnet.io.records import make_records
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.run import PairRecord, RunFolder, new_run_path
-
-_FILE_KEY = "napari_segnet_file"
 
 MOST_SHOWN = 24
 """Most files that are predicted into layers; more belong on the command line."""
@@ -184,13 +183,18 @@ def remove_steps(folder: Path) -> Iterator[None]:
 
 def layer_of_file(viewer: Any, path: Path) -> Image:
     """Return the layer that shows an image file, made if there is none; raises `DataError` for a bad file."""
-    found = _layer_with(viewer, Image, path)
+    found: Image | None = _layers.layer_of_path(viewer, Image, path)
     if found is not None:
         return found
     opened = open_image(path)
-    layer = viewer.add_image(
-        opened.array, name=path.stem, rgb=opened.axes.endswith("C"), metadata={_FILE_KEY: str(path)}
-    )
+    array, axes = opened.array, opened.axes
+    rgb = axes.endswith("C") and array.shape[-1] in (3, 4)
+    if axes.endswith("C") and not rgb:
+        # napari knows colours only as the last axis; other channels come first.
+        axes = "C" + axes[:-1]
+        array = view(array, opened.axes, axes)
+    known = {_layers.FILE_KEY: str(path), _layers.AXES_KEY: axes}
+    layer: Image = viewer.add_image(array, name=path.stem, rgb=rgb, metadata=known)
     if opened.pixel_size is not None:
         # The pixel size belongs to the spatial axes; what stands before them keeps 1.
         layer.scale = [1.0] * (layer.ndim - len(opened.pixel_size)) + list(opened.pixel_size)
@@ -199,22 +203,12 @@ def layer_of_file(viewer: Any, path: Path) -> Image:
     return layer
 
 
-def labels_of_file(viewer: Any, path: Path, image: Image) -> Labels:
-    """Return the layer that shows a label file on its image, made if there is none."""
-    found = _layer_with(viewer, Labels, path)
-    if found is not None:
-        return found
-    axes = _layers.axes_of(image)
-    array = np.array(open_labels(path).array)
-    return viewer.add_labels(
-        array, name=path.stem, metadata={_FILE_KEY: str(path)}, **_layers.transform_of(image, axes)
-    )
-
-
-def _layer_with(viewer: Any, kind: type[Image | Labels], path: Path) -> Any:
-    for layer in viewer.layers:
-        source = layer.source.path
-        same = source is not None and Path(source).resolve() == path.resolve()
-        if isinstance(layer, kind) and (same or layer.metadata.get(_FILE_KEY) == str(path)):
-            return layer
-    return None
+def labels_of_file(viewer: Any, path: Path, image: Image) -> tuple[Labels, str]:
+    """Return the layer that shows a label file on its image, made if there is none, and the image's axes."""
+    found: Labels | None = _layers.layer_of_path(viewer, Labels, path)
+    axes: str = image.metadata.get(_layers.AXES_KEY) or _layers.axes_of(image, found)
+    if found is None:
+        array = np.array(open_labels(path, axes.replace("C", "")).array)
+        place = _layers.transform_of(image, axes)
+        found = viewer.add_labels(array, name=path.stem, metadata={_layers.FILE_KEY: str(path)}, **place)
+    return found, axes

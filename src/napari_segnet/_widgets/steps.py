@@ -90,7 +90,9 @@ class Steps(QObject):
             if job in self._jobs:
                 self._jobs.remove(job)
             failed(error)
-        except BaseException:
+        except BaseException as error:
             if job in self._jobs:
                 self._jobs.remove(job)
+            # Whoever waits for the job must not wait for ever; what it is goes on to napari's notifications.
+            failed(SegNetError(f"Something went wrong: {type(error).__name__}: {error}."))
             raise
