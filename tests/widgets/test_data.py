@@ -266,6 +266,13 @@ def test_a_listed_pair_can_be_shown(viewer: Any, open_dock: Any, qtbot: Any, tmp
     assert [layer.name for layer in viewer.layers] == ["a", "a_mask"]
     assert np.array_equal(viewer.layers["a"].data, image)
     assert viewer.layers["a_mask"].data.max() == 1
+    counted(dock, qtbot)
+    assert len(dock.session.data.everything()) == 1
+    assert dock.session.data.counts == {0: 801, 1: 799}
+    # A correction of the mask that is shown is what is learned.
+    viewer.layers["a_mask"].data_setitem((slice(0, 2), slice(0, 40)), 2)
+    counted(dock, qtbot)
+    assert dock.session.data.counts == {0: 721, 1: 799, 2: 80}
 
 
 def test_pairs_of_other_channels_are_refused(viewer: Any, open_dock: Any, spots: Any, qtbot: Any) -> None:

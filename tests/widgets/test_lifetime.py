@@ -200,6 +200,25 @@ def test_an_interrupted_run_is_offered_in_a_new_viewer(
     assert recovery.interrupted_run(runs) is None
 
 
+def test_strokes_come_back_beside_a_new_layer_of_their_name(
+    viewer: Any, open_dock: Any, spots: Any, qtbot: Any, runs: Path
+) -> None:
+    dock = open_dock()
+    learn(dock, qtbot, 3)
+    strokes = spots[1].data.copy()
+    os.kill(dock.session.client.pid, signal.SIGKILL)
+    qtbot.waitUntil(lambda: dock.session.phase == "broken", timeout=5000)
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers["strokes"].data = np.zeros_like(strokes)
+
+    again = open_dock(name="again")
+    qtbot.waitUntil(again.offer.isVisible, timeout=5000)
+    again.offer.restore.click()
+    assert not viewer.layers["strokes"].data.any()
+    assert np.array_equal(viewer.layers["strokes [1]"].data, strokes)
+    assert again.session.data.labels is viewer.layers["strokes [1]"]
+
+
 def test_not_now_is_remembered(viewer: Any, open_dock: Any, spots: Any, qtbot: Any, runs: Path) -> None:
     dock = open_dock()
     learn(dock, qtbot)
