@@ -13,8 +13,11 @@ VIEWER = ("_widgets", "_layers", "_commands", "_sample_data", "_screenshot")
 LEARNING = ("torch", "segmentation_models_pytorch", "timm", "monai", "torchvision")
 TOOLKIT = ("qtpy", "PySide6", "PyQt6", "napari", "magicgui", "pyqtgraph")
 # What both sides share, and so may import neither.
-SHARED = ("config", "errors", "events", "run", "axes", "presets", "io", "evaluate", "models/registry", "models/info",
-          "data/labels", "data/checks", "data/normalization", "data/pairs", "data/split", "data/sampling")  # fmt: skip
+SHARED = (
+    "request", "samples", "versions", "config", "errors", "events", "run", "axes", "presets", "io", "evaluation",
+    "models/registry", "models/info", "data/labels", "data/checks", "data/normalization", "data/pairs", "data/split",
+    "data/sampling",
+)  # fmt: skip
 
 
 def modules():
