@@ -4,9 +4,8 @@ import sys
 import pytest
 import torch
 
-from napari_segnet import _torch
+from napari_segnet import _torch, devices
 from napari_segnet.errors import ConfigError
-from napari_segnet.training import devices
 
 WITHOUT_CUDA = not torch.cuda.is_available()
 
