@@ -100,7 +100,7 @@ def test_the_view_can_be_changed_while_it_trains(worker, make_run):
         while worker.until(events.Preview)[-1].origin != origin:
             continue
     worker.tell(command="stop")
-    worker.until(events.Finished)
+    assert worker.until(events.Finished)[-1].reason == "stopped"
 
 
 def test_a_mistake_is_told_and_the_worker_lives_on(worker, tmp_path, make_run):

@@ -16,7 +16,7 @@ from napari_segnet.config import PredictConfig
 from napari_segnet.errors import DataError
 from napari_segnet.io.images import open_image
 from napari_segnet.io.write import open_output
-from napari_segnet.predict.jobs import Job, predict_jobs
+from napari_segnet.predict.jobs import SUFFIXES, Job, predict_jobs
 from napari_segnet.predict.predictor import Predictor
 from napari_segnet.predict.stacks import check_channels, predict_stack_into
 
@@ -103,8 +103,7 @@ def predict_arrays(
         def planes() -> PlaneStack:
             return to_planes(*_as_channels(name, [(open_image(file, axes).array) for file in files], axes))
 
-        suffixes = {"labels": "", "probabilities": "_probabilities", "uncertainty": "_uncertainty"}
-        target = {output: out / f"{name}{suffix}.npy" for output, suffix in suffixes.items()}
+        target = {output: out / f"{name}{suffix}.npy" for output, suffix in SUFFIXES.items()}
         return Job(name, planes, write, target)
 
     yield from predict_jobs(

@@ -18,9 +18,7 @@ from napari_segnet.io.pairing import file_stem, list_images
 from napari_segnet.io.write import open_output
 from napari_segnet.models.info import read_info
 from napari_segnet.predict.classes import colour_table
-from napari_segnet.predict.jobs import Job, predict_jobs
-
-SUFFIXES = {"labels": "", "probabilities": "_probabilities", "uncertainty": "_uncertainty"}
+from napari_segnet.predict.jobs import SUFFIXES, Job, predict_jobs
 
 
 def predict_files(

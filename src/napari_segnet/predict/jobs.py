@@ -16,6 +16,8 @@ from napari_segnet.predict.predictor import Predictor
 from napari_segnet.predict.stacks import Sink, check_channels, predict_stack_into
 
 _SECONDS_BETWEEN_PROGRESS = 0.1
+SUFFIXES = {"labels": "", "probabilities": "_probabilities", "uncertainty": "_uncertainty"}
+"""What the file names of each output end with, before the extension."""
 
 
 @dataclass(frozen=True)
