@@ -89,12 +89,8 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
         raise DataError("There is only one class.", "Paint a second one, or leave the background unpainted.")
     data_print = _fingerprint(pairs, targets, outputs, device)
     config, choices = presets.resolve(config.replace(data=data), data_print)
-    # One look at each image for both, because decoding it takes longest.
-    found: list[list[checks.Problem]] = []
-    fitted = normalization.fit(_checked(pairs, config.train.patch_size, found), data.normalization)
-    blank = [any(p.level == "error" for p in of_image) for of_image in found]
-    # Black planes at the end of a stack are no reason to refuse the others.
-    problems += [p if all(blank) else replace(p, level="warning") for of_image in found for p in of_image]
+    fitted, image_problems = _look_at_images(pairs, config)
+    problems += image_problems
     _raise_first(problems)
     norm = start.normalization if start else fitted
     parts = split(targets, [p.group for p in pairs], data.val_fraction, config.train.patch_size // 2, config.train.seed)
@@ -168,6 +164,17 @@ def complete_data(
 def _some(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
     """Return at most some hundred pairs, evenly spread."""
     return [pairs[round(i)] for i in np.linspace(0, len(pairs) - 1, min(len(pairs), _MOST_LOOKS))]
+
+
+def _look_at_images(
+    pairs: Sequence[TrainingPair], config: RunConfig
+) -> tuple[normalization.Normalization, list[checks.Problem]]:
+    """Fit the normalization and look for what can't be learned from: at one look, because decoding takes longest."""
+    found: list[list[checks.Problem]] = []
+    fitted = normalization.fit(_checked(pairs, config.train.patch_size, found), config.data.normalization)
+    blank = [any(p.level == "error" for p in of_image) for of_image in found]
+    # Black planes at the end of a stack are no reason to refuse the others.
+    return fitted, [p if all(blank) else replace(p, level="warning") for of_image in found for p in of_image]
 
 
 def _checked(pairs: Sequence[TrainingPair], patch: int, found: list[list[checks.Problem]]) -> Iterator[Any]:
