@@ -13,6 +13,7 @@ import csv
 import io
 import json
 import os
+import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from napari_segnet.config import Frozen, RunConfig, validated
 from napari_segnet.errors import ConfigError, RunFolderError, SegNetError
 
 State = Literal["new", "running", "interrupted", "finished"]
+_SILENCE = 900
+"""Seconds without a word after which a process on another machine counts as dead."""
 
 
 class PairRecord(Frozen):
@@ -179,24 +182,42 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the run folder; raises `RunFolderError` while another living process holds it."""
         owner = self._owner()
-        if owner is not None and owner != os.getpid():
-            raise RunFolderError(f"{self.path} is in use by process {owner}.", "Stop that run first.")
-        started = psutil.Process().create_time()
-        write_atomically(self.path / "lock", json.dumps({"pid": os.getpid(), "started": started}))
+        if owner is not None and owner != (os.getpid(), platform.node()):
+            pid, host = owner
+            where = f" on {host}" if host != platform.node() else ""
+            way_out = f" If it is over, delete {self.path / 'lock'}." if host != platform.node() else ""
+            raise RunFolderError(f"{self.path} is in use by process {pid}{where}.", f"Stop that run first.{way_out}")
+        mine = {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": platform.node()}
+        write_atomically(self.path / "lock", json.dumps(mine))
         try:
             yield
         finally:
-            (self.path / "lock").unlink(missing_ok=True)
+            if self._owner() == (os.getpid(), platform.node()):
+                (self.path / "lock").unlink(missing_ok=True)
 
-    def _owner(self) -> int | None:
+    def beat(self) -> None:
+        """Show other machines that the process that holds the lock is alive."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path / "lock")
+
+    def _owner(self) -> tuple[int, str] | None:
+        """Return the number and the machine of the process that holds the folder."""
         try:
             lock = json.loads((self.path / "lock").read_text())
-            process = psutil.Process(int(lock["pid"]))
+            pid, host = int(lock["pid"]), str(lock.get("host", platform.node()))
+            if host != platform.node():
+                # A folder that machines share: the process can't be looked at, but what it writes can.
+                return (pid, host) if self._seconds_since_written() < _SILENCE else None
+            process = psutil.Process(pid)
             # A number is used again for other processes: the same one started at the same time.
             alive = abs(process.create_time() - float(lock["started"])) < 1 and process.status() != "zombie"
-        except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, psutil.Error):
             return None
-        return process.pid if alive else None
+        return (pid, host) if alive else None
+
+    def _seconds_since_written(self) -> float:
+        names = ("lock", "events.jsonl", "history.csv")
+        return time.time() - max((self.path / n).stat().st_mtime for n in names if (self.path / n).exists())
 
     def _read(self, name: str) -> str:
         try:

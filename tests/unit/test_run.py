@@ -95,6 +95,18 @@ def test_a_run_of_another_living_process_can_not_be_taken(tmp_path):
     assert not (run.path / "lock").exists()
 
 
+def test_a_run_on_another_machine_locks_until_it_is_silent(tmp_path):
+    run = RunFolder.create(tmp_path / "run", RunConfig())
+    lock = run.path / "lock"
+    lock.write_text('{"pid": 7, "started": 1.0, "host": "gpu-server"}')
+    assert run.state() == "running"
+    with pytest.raises(RunFolderError, match="in use by process 7 on gpu-server"), run.lock():
+        pass
+    os.utime(lock, (1.0, 1.0))
+    with run.lock():
+        assert run.state() == "running"
+
+
 def test_a_number_that_another_process_got_does_not_lock(tmp_path):
     run = RunFolder.create(tmp_path / "run", RunConfig())
     (run.path / "lock").write_text(f'{{"pid": {os.getpid()}, "started": 1.0}}')
