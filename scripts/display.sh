@@ -5,6 +5,7 @@
 # The virtual display is Xvfb with Mesa's software OpenGL. What is missing is installed where root or sudo allows;
 # otherwise the packages are named, and nothing is run.
 set -euo pipefail
+. "${BASH_SOURCE[0]%/*}/as_root.sh"
 
 say() { echo "display: $*"; }
 fail() { echo "display: error: $*" >&2; exit 1; }
@@ -50,16 +51,6 @@ missing() {
             *) command -v "$name" >/dev/null || echo "$name" ;;
         esac
     done
-}
-
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-        sudo -n "$@"
-    else
-        return 1
-    fi
 }
 
 install_packages() {

@@ -5,6 +5,7 @@
 #   EXTRA   another extra of pyproject.toml to install, such as docs
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/as_root.sh
 
 venv=${VENV:-.venv}
 constraints=${CONSTRAINTS:-requirements/constraints.txt}
@@ -27,16 +28,6 @@ find_python() {
         fi
     done
     fail "no Python 3.11 or newer was found. Install one, or name it: make PYTHON=/path/to/python3"
-}
-
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-        sudo -n "$@"
-    else
-        return 1
-    fi
 }
 
 make_venv() {
