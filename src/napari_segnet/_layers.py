@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from numpy.typing import NDArray
 
 from napari_segnet.axes import guess_axes, view
 from napari_segnet.errors import DataError, SegNetError
+from napari_segnet.io.write import nbytes, npy_steps
 from napari_segnet.run import PairRecord
 
-_BLOCK_BYTES = 8_000_000
 FILE_KEY = "napari_segnet_file"
 """Key in the metadata of a layer: the file that it shows."""
 AXES_KEY = "napari_segnet_axes"
@@ -247,12 +245,12 @@ def write_image(folder: Path, name: str, images: Sequence[Image]) -> Iterator[in
     """
     for path, image in zip(image_files(folder, name, len(images)), images, strict=True):
         array = pixels_of(image)
-        if _nbytes(array) > _COPY_LIMIT:
+        if nbytes(array) > _COPY_LIMIT:
             raise SegNetError(
-                f"{image.name!r} has {_nbytes(array) / 1e9:.0f} GB: too much to be copied.",
+                f"{image.name!r} has {nbytes(array) / 1e9:.0f} GB: too much to be copied.",
                 "Use the Load button to name its file instead.",
             )
-        yield from write_npy(path, array)
+        yield from _copy(path, array)
 
 
 def image_files(folder: Path, name: str, count: int) -> list[Path]:
@@ -260,66 +258,16 @@ def image_files(folder: Path, name: str, count: int) -> list[Path]:
     return [folder / (f"{name}.npy" if count == 1 else f"{name}_{i}.npy") for i in range(count)]
 
 
-def write_npy(path: Path, array: Any) -> Iterator[int]:
-    """Write an array-like as ``.npy``, some megabytes a step; the file appears when it is whole.
-
-    Parameters
-    ----------
-    path : Path
-    array : array-like
-        numpy, dask, zarr ...; bool becomes uint8.
-
-    Yields
-    ------
-    int
-        Bytes written in the step.
-
-    Raises
-    ------
-    SegNetError
-        If it can't be written.
-    """
-    dtype = np.dtype(np.uint8) if np.dtype(array.dtype) == bool else np.dtype(array.dtype).newbyteorder("<")
-    temporary = path.with_name(f".{path.name}.tmp")
-    header = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
-        "fortran_order": False,
-        "shape": tuple(array.shape),
-    }
+def _copy(path: Path, array: Any) -> Iterator[int]:
+    remedy = "Make room on that disk, or set NAPARI_SEGNET_HOME to another folder."
     try:
-        # Not through a memory map: a full disk would end the process instead of raising.
-        with temporary.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for block in _blocks(array):
-                file.write(np.ascontiguousarray(block, dtype).tobytes())
-                yield block.nbytes
-        temporary.replace(path)
+        yield from npy_steps(path, array)
+    except DataError:
+        raise  # a part of the image can't be read
+    except SegNetError as error:
+        raise SegNetError(error.problem, remedy) from error
     except OSError as error:
-        raise SegNetError(
-            f"{path.name} can't be written to {path.parent}: {error.strerror or error}.",
-            "Make room on that disk, or set NAPARI_SEGNET_HOME to another folder.",
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _blocks(array: Any) -> Iterator[NDArray[Any]]:
-    if len(array.shape) == 0 or _nbytes(array) <= _BLOCK_BYTES:
-        yield np.asarray(array)
-        return
-    a_row = _nbytes(array) / array.shape[0]
-    if len(array.shape) > 2 and a_row > _BLOCK_BYTES:
-        for i in range(array.shape[0]):
-            yield from _blocks(array[i])
-        return
-    rows = max(1, int(_BLOCK_BYTES / a_row))
-    for start in range(0, array.shape[0], rows):
-        yield np.asarray(array[start : start + rows])
-
-
-def _nbytes(array: Any) -> int:
-    """Return the size of an array-like; lazy ones don't all say it."""
-    return int(math.prod(array.shape)) * int(np.dtype(array.dtype).itemsize)
+        raise SegNetError(f"{path.stem} can't be read or saved: {error.strerror or error}.", remedy) from error
 
 
 def file_of(image: Image, axes: str) -> Path | None:
@@ -345,7 +293,7 @@ def write_pair(folder: Path, name: str, images: Sequence[Image], labels: Labels,
     """
     snapshot = np.array(labels_array(labels, axes))
     yield 0
-    yield from write_npy(folder / "data" / f"{name}_labels.npy", snapshot)
+    yield from _copy(folder / "data" / f"{name}_labels.npy", snapshot)
     missing = [image for image in images if file_of(image, axes) is None]
     if missing:
         yield from write_image(folder / "data", name, images)

@@ -14,6 +14,7 @@ from napari.layers import Image, Labels
 
 from napari_segnet import _layers
 from napari_segnet.errors import DataError, SegNetError
+from napari_segnet.io.write import npy_steps
 
 
 def write(steps: Any) -> int:
@@ -94,7 +95,7 @@ def test_a_snapshot_holds_the_pixels(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_snapshot_is_written_in_small_steps(tmp_path: Path) -> None:
-    sizes = list(_layers.write_npy(tmp_path / "a.npy", np.zeros((4000, 4000), np.float32)))
+    sizes = list(npy_steps(tmp_path / "a.npy", np.zeros((4000, 4000), np.float32)))
     assert sum(sizes) == 64_000_000
     assert max(sizes) <= 8_100_000
 
@@ -106,7 +107,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(_layers.np, "ascontiguousarray", lambda block, dtype: np.asarray(block, dtype).view(Full))
     with pytest.raises(SegNetError, match="No space left on device"):
-        write(_layers.write_npy(tmp_path / "a.npy", np.zeros((10, 10))))
+        write(npy_steps(tmp_path / "a.npy", np.zeros((10, 10))))
     assert not list(tmp_path.iterdir())
 
 

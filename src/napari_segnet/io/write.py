@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import shutil
 import time
@@ -23,13 +24,14 @@ from napari_segnet.errors import SegNetError
 from napari_segnet.io.formats import is_zarr
 from napari_segnet.io.labels import smallest_unsigned
 
-__all__ = ["open_output", "smallest_unsigned", "write_npy", "write_tiff"]
+__all__ = ["nbytes", "npy_steps", "open_output", "smallest_unsigned", "write_npy", "write_tiff"]
 
 Kind = Literal["tif", "npy", "zarr"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLASSIC_LIMIT = 2**32 - 2**25
 _CHUNK = 1024
+_BLOCK_BYTES = 8_000_000
 _SHORT_UNITS = {"micrometer": "um", "nanometer": "nm", "millimeter": "mm", "centimeter": "cm", "meter": "m"}
 _OME_UNITS = {**_SHORT_UNITS, "micrometer": "µm", "angstrom": "Å", "inch": "in"}
 
@@ -76,15 +78,59 @@ def write_tiff(
 
 def write_npy(path: Path | str, array: ArrayLike) -> None:
     """Write a NumPy file atomically; raises `SegNetError` if it can't be written."""
-    path, pixels = Path(path), np.asarray(array)
-    with _replaced(path, pixels.nbytes) as temporary, temporary.open("wb") as file:
-        try:
-            np.save(file, pixels, allow_pickle=False)
-        except OSError as error:
-            # numpy says how many bytes it couldn't write, but not why.
-            raise OSError(error.errno or errno.ENOSPC, os.strerror(error.errno or errno.ENOSPC)) from error
-        file.flush()
-        os.fsync(file.fileno())
+    for _ in npy_steps(path, array, durable=True):
+        pass
+
+
+def npy_steps(path: Path | str, array: ArrayLike, *, durable: bool = False) -> Iterator[int]:
+    """Write a NumPy file atomically, some megabytes a step, and yield the bytes of each step.
+
+    Parameters
+    ----------
+    path : Path
+    array : array-like
+        numpy, dask, zarr ..., read block by block; bool becomes uint8.
+    durable : bool
+        Whether it has to be on the disk at the end, even if the power fails then: that takes its time.
+
+    Raises
+    ------
+    SegNetError
+        If it can't be written; then an earlier file is still there.
+    """
+    path = Path(path)
+    if np.dtype(array.dtype).hasobject:
+        raise SegNetError(f"{path.name} would hold Python objects, not numbers.", "Convert the array to numbers.")
+    dtype = np.dtype(np.uint8) if np.dtype(array.dtype) == bool else np.dtype(array.dtype).newbyteorder("<")
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(array.shape)}
+    # Not through a memory map: a full disk would end the process instead of raising.
+    with _replaced(path, nbytes(array)) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in _blocks(array):
+            file.write(np.ascontiguousarray(block, dtype).tobytes())
+            yield block.nbytes
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def nbytes(array: ArrayLike) -> int:
+    """Return the size of an array-like; lazy ones don't all say it."""
+    return math.prod(array.shape) * np.dtype(array.dtype).itemsize
+
+
+def _blocks(array: Any) -> Iterator[NDArray[Any]]:
+    if len(array.shape) == 0 or nbytes(array) <= _BLOCK_BYTES:
+        yield np.asarray(array)
+        return
+    a_row = nbytes(array) / array.shape[0]
+    if len(array.shape) > 2 and a_row > _BLOCK_BYTES:
+        for i in range(array.shape[0]):
+            yield from _blocks(array[i])
+        return
+    rows = max(1, int(_BLOCK_BYTES / a_row))
+    for start in range(0, array.shape[0], rows):
+        yield np.asarray(array[start : start + rows])
 
 
 @contextlib.contextmanager
