@@ -14,9 +14,9 @@ LEARNING = ("torch", "segmentation_models_pytorch", "timm", "monai", "torchvisio
 TOOLKIT = ("qtpy", "PySide6", "PyQt6", "napari", "magicgui", "pyqtgraph")
 # What both sides share, and so may import neither.
 SHARED = (
-    "request", "samples", "versions", "config", "errors", "events", "run", "axes", "presets", "io", "evaluation",
-    "models/registry", "models/info", "data/labels", "data/checks", "data/normalization", "data/pairs", "data/split",
-    "data/sampling",
+    "request", "samples", "versions", "config", "errors", "events", "run", "axes", "channels", "presets", "io",
+    "evaluation", "models/registry", "models/info", "data/labels", "data/checks", "data/normalization", "data/pairs",
+    "data/split", "data/sampling",
 )  # fmt: skip
 
 

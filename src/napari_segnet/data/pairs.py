@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_segnet.axes import PlaneStack, to_planes
+from napari_segnet.channels import join_channels
 from napari_segnet.errors import DataError
 from napari_segnet.io.images import open_image, open_labels
 from napari_segnet.run import PairRecord
@@ -30,17 +31,14 @@ class OpenedRecord:
     def __init__(self, record: PairRecord) -> None:
         self.record = record
         images = self.images
-        self.planes = len(images[0])
-        self.plane_shape = images[0].plane_shape
-        self.channels = sum(stack.channels for stack in images)
-        shapes = {(len(s), *s.plane_shape) for s in images}
-        if len(shapes) > 1:
-            raise DataError(f"The channels of {record.name} have different shapes: {sorted(shapes)}.")
+        self.planes = len(images)
+        self.plane_shape = images.plane_shape
+        self.channels = images.channels
 
     @property
-    def images(self) -> tuple[PlaneStack, ...]:
-        """The stacks of planes of each image file."""
-        return tuple(_open_image(path, self.record.axes) for path in self.record.images)
+    def images(self) -> PlaneStack:
+        """The planes of the image; several files are its channels."""
+        return join_channels(self.record.name, [_open_image(path, self.record.axes) for path in self.record.images])
 
     @property
     def labels(self) -> PlaneStack:
@@ -102,8 +100,7 @@ class TrainingPair:
 
     def image(self) -> Any:
         """Return the image as an array-like (C, Y, X), lazy where the file allows it."""
-        planes = [stack[self.plane] for stack in self.opened.images]
-        return planes[0] if len(planes) == 1 else np.concatenate([np.asarray(p) for p in planes])
+        return self.opened.images[self.plane]
 
     def labels(self) -> NDArray[np.integer[Any]]:
         """Return the labels (Y, X)."""

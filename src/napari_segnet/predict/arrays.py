@@ -12,8 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_segnet import events
 from napari_segnet.axes import ArrayLike, PlaneStack, to_planes
+from napari_segnet.channels import join_channels
 from napari_segnet.config import PredictConfig
-from napari_segnet.errors import DataError
 from napari_segnet.io.images import open_image
 from napari_segnet.io.write import open_output
 from napari_segnet.predict.jobs import SUFFIXES, Job, predict_jobs
@@ -101,7 +101,7 @@ def predict_arrays(
             return open_output(target[output], shape, dtype, of_axes, kind="npy")
 
         def planes() -> PlaneStack:
-            return to_planes(*_as_channels(name, [(open_image(file, axes).array) for file in files], axes))
+            return join_channels(name, [to_planes(open_image(file, axes).array, axes) for file in files])
 
         target = {output: out / f"{name}{suffix}.npy" for output, suffix in SUFFIXES.items()}
         return Job(name, planes, write, target)
@@ -115,32 +115,3 @@ def predict_arrays(
         config=config,
         should_stop=should_stop,
     )
-
-
-def _as_channels(name: str, arrays: Sequence[ArrayLike], axes: str) -> tuple[ArrayLike, str]:
-    """Return one array of the channels of several."""
-    if len(arrays) == 1:
-        return arrays[0], axes
-    if "C" in axes:
-        raise DataError(f"The images of {name} have channels of their own.", "Use images of one channel as channels.")
-    shapes = {tuple(array.shape) for array in arrays}
-    if len(shapes) > 1:
-        raise DataError(f"The channels of {name} have different sizes: {sorted(shapes)}.", "Choose images alike.")
-    return Channels(arrays), "C" + axes
-
-
-class Channels:
-    """Several arrays of one shape as the channels of one; read only where it is sliced."""
-
-    def __init__(self, arrays: Sequence[ArrayLike]) -> None:
-        self._arrays = arrays
-        self.shape: tuple[int, ...] = (len(arrays), *arrays[0].shape)
-        self.ndim = len(self.shape)
-        self.dtype: np.dtype[Any] = np.result_type(*(array.dtype for array in arrays))
-
-    def __getitem__(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        channels, *rest = key if isinstance(key, tuple) else (key,)
-        chosen = self._arrays[channels]
-        if isinstance(channels, slice):
-            return np.stack([np.asarray(array[tuple(rest)]) for array in chosen]).astype(self.dtype, copy=False)
-        return np.asarray(chosen[tuple(rest)])
