@@ -40,6 +40,12 @@ def test_a_worker_s_trouble_arrives_as_a_sentence(address, make_run, tmp_path):
     tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((40, 40, 3), np.uint8), photometric="rgb")
     with pytest.raises(SegNetError, match=r"rgb\.tif.*3 channels"):
         list(predict_on_cluster(address, run.path, [tmp_path / "rgb.tif"], tmp_path / "out"))
+    # Among others it is left out.
+    tifffile.imwrite(tmp_path / "grey.tif", discs(0)[0])
+    both = [tmp_path / "rgb.tif", tmp_path / "grey.tif"]
+    with pytest.raises(SegNetError, match=r"1 of 2 images can't be predicted, the others are done.*rgb\.tif"):
+        list(predict_on_cluster(address, run.path, both, tmp_path / "out"))
+    assert (tmp_path / "out" / "grey.tif").exists()
 
 
 def test_a_cluster_that_is_not_there_is_a_sentence(make_run, tmp_path, monkeypatch):

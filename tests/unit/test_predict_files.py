@@ -5,6 +5,8 @@ import torch
 import zarr
 
 from napari_segnet import events
+from napari_segnet.axes import to_planes
+from napari_segnet.channels import join_channels
 from napari_segnet.config import LabelClass, PredictConfig
 from napari_segnet.data.normalization import Normalization
 from napari_segnet.errors import DataError, SegNetError
@@ -267,3 +269,35 @@ def test_layers_of_different_sizes_are_no_channels(tmp_path):
     np.save(tmp_path / "b.npy", picture(40, 48))
     with pytest.raises(DataError, match="channels of both have different sizes"):
         list(predict_arrays(model[0], [("both", (tmp_path / "a.npy", tmp_path / "b.npy"), "YX")], tmp_path))
+
+
+def test_channels_are_read_only_where_they_are_sliced():
+    class Counted:
+        def __init__(self, pixels):
+            self.pixels, self.read = pixels, 0
+            self.shape, self.ndim, self.dtype = pixels.shape, pixels.ndim, pixels.dtype
+
+        def __getitem__(self, key):
+            part = self.pixels[key]
+            self.read += part.size
+            return part
+
+    parts = picture(40, 44), picture(2, 40, 44, dtype=np.uint16, seed=1)
+    arrays = [Counted(part) for part in parts]
+    plane = join_channels("both", [to_planes(arrays[0], "YX"), to_planes(arrays[1], "CYX")])[0]
+    whole = np.concatenate([parts[0][None], parts[1]])
+    assert plane.shape == (3, 40, 44)
+    np.testing.assert_array_equal(plane[1:, 3:5, ::2], whole[1:, 3:5, ::2])
+    assert sum(array.read for array in arrays) == 3 * 2 * 22
+    np.testing.assert_array_equal(np.asarray(plane), whole)
+
+
+def test_a_damaged_file_among_many_is_left_out_and_told(model, tmp_path):
+    for name in ("a", "b", "c"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", picture(40, 44))
+    (tmp_path / "b.tif").write_bytes((tmp_path / "b.tif").read_bytes()[:60])
+    told = []
+    with pytest.raises(DataError, match=r"^1 of 3 images can't be predicted, the others are done\. The first: "):
+        told.extend(predict_files(model[0], [tmp_path], tmp_path / "out", config=CONFIG))
+    assert [e.text for e in told if isinstance(e, events.Notice) and e.text.startswith("Left out: ")]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.tif", "c.tif"]

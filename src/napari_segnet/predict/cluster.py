@@ -8,10 +8,11 @@ from typing import Any
 
 from napari_segnet import events
 from napari_segnet.config import PredictConfig, validated
-from napari_segnet.errors import ConfigError, SegNetError
+from napari_segnet.errors import ConfigError, DataError, SegNetError
 from napari_segnet.io.pairing import list_images
 from napari_segnet.models.info import model_path, read_info
 from napari_segnet.predict.files import predict_files
+from napari_segnet.predict.jobs import raise_first
 
 _CONNECT_SECONDS = 20
 
@@ -55,6 +56,7 @@ def predict_on_cluster(
     file = model_path(model).resolve()
     settings = (config or PredictConfig()).model_dump()
     client, as_completed = _connect(address)
+    bad: list[DataError] = []
     with client, client.as_current():
         tasks = {
             client.submit(
@@ -64,15 +66,20 @@ def predict_on_cluster(
         }
         for done, task in enumerate(as_completed(list(tasks)), start=1):
             answer = task.result()
-            if "problem" in answer:
+            if answer.get("of_image") and len(paths) > 1:
+                bad.append(DataError(answer["problem"], answer["remedy"]))
+                yield events.Notice(f"Left out: {bad[-1]}")
+            elif "problem" in answer:
                 client.cancel(list(tasks))
-                raise SegNetError(f"{tasks[task]}: {answer['problem']}", answer["remedy"])
-            yield events.Predicted(str(tasks[task]), answer["files"])
+                raise SegNetError(answer["problem"], answer["remedy"])
+            else:
+                yield events.Predicted(str(tasks[task]), answer["files"])
             yield events.Progress("images", done, len(paths))
             if should_stop is not None and should_stop():
                 client.cancel(list(tasks))
                 yield events.Finished("stopped")
                 return
+    raise_first(bad, len(paths))
     yield events.Finished("completed")
 
 
@@ -101,5 +108,5 @@ def _predict_one(model: str, path: str, out: str, settings: dict[str, Any], opti
             if isinstance(event, events.Predicted):
                 files = event.files
     except SegNetError as error:
-        return {"problem": error.problem, "remedy": error.remedy}
+        return {"problem": error.problem, "remedy": error.remedy, "of_image": isinstance(error, DataError)}
     return {"files": files}

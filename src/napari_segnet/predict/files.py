@@ -67,7 +67,8 @@ def predict_files(
     """
     paths = list_images([Path(path) for path in inputs])
     colours = None if instances else colour_table(read_info(model))
-    jobs = [_job(path, Path(out), axes, colours) for path in paths]
+    opened: list[ImageFile] = []  # one at a time: each holds a file open, or its pixels
+    jobs = [_job(path, Path(out), axes, colours, opened) for path in paths]
     yield from predict_jobs(
         model,
         jobs,
@@ -79,7 +80,7 @@ def predict_files(
     )
 
 
-def _job(path: Path, out: Path, axes: str | None, colours: Sequence[str] | None) -> Job:
+def _job(path: Path, out: Path, axes: str | None, colours: Sequence[str] | None, opened: list[ImageFile]) -> Job:
     stem, zarr = file_stem(path), is_zarr(path)
     # An OME-Zarr keeps its own extension: .zarr or .ome.zarr.
     extension = path.name[len(stem) :] or ".zarr" if zarr else ".tif"
@@ -87,10 +88,9 @@ def _job(path: Path, out: Path, axes: str | None, colours: Sequence[str] | None)
     for target in targets.values():
         if target.resolve() == path.resolve():
             raise DataError(f"The prediction would replace the image {path}.", "Choose another --out.")
-    opened: list[ImageFile] = []
 
     def planes() -> PlaneStack:
-        opened.append(open_image(path, axes))
+        opened[:] = [open_image(path, axes)]
         return opened[-1].planes
 
     def write(output: str, shape: tuple[int, ...], dtype: DTypeLike, of_axes: str) -> Any:

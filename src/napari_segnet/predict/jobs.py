@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from napari_segnet import events
 from napari_segnet.axes import PlaneStack
 from napari_segnet.config import PredictConfig
 from napari_segnet.devices import pick_device
+from napari_segnet.errors import DataError
 from napari_segnet.models.file import load_model
 from napari_segnet.predict.predictor import Predictor
 from napari_segnet.predict.stacks import Sink, check_channels, predict_stack_into
@@ -47,6 +49,11 @@ def predict_jobs(
     Event
         Notice, Progress (tiles of an image), Predicted for each image, Finished with the reason completed or
         stopped. Outputs of an image that was not finished are not left behind.
+
+    Raises
+    ------
+    DataError
+        At the end, if some of the images can't be used: the others are predicted.
     """
     config = config or PredictConfig()
     device = pick_device(config.device)
@@ -56,25 +63,53 @@ def predict_jobs(
     wanted = [
         name for name, on in (("labels", True), ("probabilities", probabilities), ("uncertainty", uncertainty)) if on
     ]
+    bad: list[DataError] = []
     for job in jobs:
-        planes = job.open()
-        check_channels(job.name, planes, info)
-        steps = predict_stack_into(
-            predictor, planes, job.sink, probabilities=probabilities, uncertainty=uncertainty, instances=instances
-        )
-        said = 0.0
-        while should_stop is None or not should_stop():
-            counts = next(steps, None)
-            yield from (events.Notice(notices.pop(0)) for _ in range(len(notices)))
-            if counts is None:
-                break
-            if counts[0] == counts[1] or time.monotonic() - said > _SECONDS_BETWEEN_PROGRESS:
-                said = time.monotonic()
-                yield events.Progress(job.name, *counts)
+        steps = _predict_one(predictor, job, probabilities, uncertainty, instances, notices)
+        try:
+            for event in steps:
+                yield event
+                if should_stop is not None and should_stop():
+                    # Closing it now takes the unfinished files away.
+                    steps.close()
+                    yield events.Finished("stopped")
+                    return
+        except DataError as error:
+            if len(jobs) == 1:
+                raise
+            # One damaged file among many is no reason to leave the others undone.
+            bad.append(error)
+            yield events.Notice(f"Left out: {error}")
         else:
-            # Closing it now takes the unfinished files away.
-            steps.close()
-            yield events.Finished("stopped")
-            return
-        yield events.Predicted(job.name, {name: str(job.files[name]) for name in wanted})
+            yield events.Predicted(job.name, {name: str(job.files[name]) for name in wanted})
+    raise_first(bad, len(jobs))
     yield events.Finished("completed")
+
+
+def raise_first(bad: Sequence[DataError], total: int) -> None:
+    """Raise `DataError` if some of `total` images were left out: how many, and why the first."""
+    if bad:
+        others = "the others are done" if len(bad) < total else "so nothing is done"
+        raise DataError(
+            f"{len(bad)} of {total} images can't be predicted, {others}. The first: {bad[0].problem}", bad[0].remedy
+        )
+
+
+def _predict_one(
+    predictor: Predictor, job: Job, probabilities: bool, uncertainty: bool, instances: bool, notices: list[str]
+) -> Generator[events.Event]:
+    planes = job.open()
+    check_channels(job.name, planes, predictor.info)
+    steps = predict_stack_into(
+        predictor, planes, job.sink, probabilities=probabilities, uncertainty=uncertainty, instances=instances
+    )
+    said = 0.0
+    with contextlib.closing(steps):
+        for done, total in steps:
+            while notices:
+                yield events.Notice(notices.pop(0))
+            if done == total or time.monotonic() - said > _SECONDS_BETWEEN_PROGRESS:
+                said = time.monotonic()
+                yield events.Progress(job.name, done, total)
+    while notices:
+        yield events.Notice(notices.pop(0))
