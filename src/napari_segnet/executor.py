@@ -78,6 +78,7 @@ def execute(run: RunFolder, control: Control | None = None) -> Iterator[events.E
     with run.lock():
         try:
             for event in _run(run, control):
+                run.beat()
                 if not isinstance(event, events.Step | events.Preview):
                     run.append(event)
                 if isinstance(event, events.Finished):
@@ -237,7 +238,9 @@ def _new_learner(ready: Prepared, device: torch.device, start_path: Path | None,
     if start_path:
         info, trained = load_model(start_path)
         transfer(trained, network, _same_classes(info, ready))
-    return Learner(network, loss_function(config.train.loss), ready.weights, config.train, device)
+    return Learner(
+        network, loss_function(config.train.loss), ready.weights, config.train, device, trained=ready.lesson.knows
+    )
 
 
 def _same_classes(info: ModelInfo, ready: Prepared) -> dict[int, int]:

@@ -111,7 +111,7 @@ def _network(preset: PresetName, gpu: bool) -> tuple[dict[str, Any], str]:
     return {"network": "plain-unet", "options": options}, f"U-Net with {width} channels at full resolution."
 
 
-def resolve(config: RunConfig, data: Fingerprint) -> tuple[RunConfig, dict[str, str]]:
+def resolve(config: RunConfig, data: Fingerprint, *, fine_tunes: bool = False) -> tuple[RunConfig, dict[str, str]]:
     """Fill in what the user hasn't set from the preset.
 
     Parameters
@@ -119,6 +119,8 @@ def resolve(config: RunConfig, data: Fingerprint) -> tuple[RunConfig, dict[str, 
     config : RunConfig
         What was set counts; the rest is chosen.
     data : Fingerprint
+    fine_tunes : bool
+        Whether the network is that of a model to start from, with its options and no others.
 
     Returns
     -------
@@ -130,7 +132,10 @@ def resolve(config: RunConfig, data: Fingerprint) -> tuple[RunConfig, dict[str, 
     explicit = config.explicit()
     settings, reasons = choose(config.train.preset, data)
     chosen_network = explicit.get("model", {}).get("network")
-    if chosen_network and chosen_network != settings["model"]["network"]:
+    if fine_tunes:
+        settings["model"] = {}
+        reasons["network"] = "that of the model it starts from."
+    elif chosen_network and chosen_network != settings["model"]["network"]:
         # The options of the preset's network mean nothing to another one.
         settings["model"] = {}
         reasons["network"] = f"{chosen_network}, as asked for."

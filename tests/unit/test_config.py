@@ -80,6 +80,15 @@ def test_a_training_without_an_end_is_refused():
         resolve(RunConfig().replace(train={"epochs": None}), SMALL)
 
 
+def test_a_model_that_is_fine_tuned_keeps_its_own_network_and_nothing_of_the_preset():
+    config = RunConfig().replace(model={"network": "plain-unet", "options": {"width": 24}})
+    whole, reasons = resolve(config, SMALL, fine_tunes=True)
+    assert whole.model.options == {"width": 24}
+    assert reasons["network"] == "that of the model it starts from."
+    assert resolve(config, SMALL)[0].model.options["width"] == 24
+    assert "max_width" in resolve(config, SMALL)[0].model.options
+
+
 def test_an_encoder_means_a_network_that_has_one():
     assert build_config({"encoder": "resnet18"}).model.network == "unet"
     with pytest.raises(ConfigError, match="has no encoder to choose"):

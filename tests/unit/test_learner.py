@@ -48,6 +48,17 @@ def test_where_strokes_are_strokes_count():
         assert torch.equal(a, b)
 
 
+def test_the_average_of_a_trained_network_does_not_forget_it():
+    def drift(trained):
+        one = learner(ema=0.99)
+        one = Learner(one.network, one.loss, torch.ones(2), one.config, CPU, trained=trained)
+        before = [p.clone() for p in one.average.parameters()]
+        one.step(batch(), 1e-1)
+        return sum(float((a - b).abs().sum()) for a, b in zip(one.average.parameters(), before, strict=True))
+
+    assert drift(trained=True) < 0.02 * drift(trained=False)
+
+
 def test_a_belief_is_sharper_than_the_answer_it_comes_from():
     one = learner()
     one.step(batch(), 1e-2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ class Problem:
     text: str
 
 
-def check_labels(counts: Mapping[int, int], config: DataConfig) -> list[Problem]:
+def check_labels(counts: Mapping[int, int], config: DataConfig, learned: Collection[int] = ()) -> list[Problem]:
     """Look at painted pixels by label value.
 
     Parameters
@@ -31,6 +31,8 @@ def check_labels(counts: Mapping[int, int], config: DataConfig) -> list[Problem]
         Label value -> number of pixels, over all images (`labels.count_values`).
     config : DataConfig
         What the labels mean. An empty class table stands for the values that occur.
+    learned : collection of int
+        Values that a model to start from knows already: they needn't be painted.
 
     Returns
     -------
@@ -46,10 +48,10 @@ def check_labels(counts: Mapping[int, int], config: DataConfig) -> list[Problem]
         text = f"The labels hold {len(counts)} grey values: this looks like an image or a JPEG mask, not like labels."
         return [Problem("error", text)]
     if config.unlabelled == "ignore":
-        return _check_strokes(painted, config.classes)
+        return _check_strokes(painted, config.classes, learned)
     if 0 not in known and len(painted) < 2:
         return [Problem("error", "Every pixel has the same class: leave the background unpainted (0).")]
-    return _few_pixels(painted, config.classes)
+    return _few_pixels(painted, config.classes, learned)
 
 
 def _check_instances(painted: Mapping[int, int], known: Mapping[int, int], config: DataConfig) -> list[Problem]:
@@ -62,18 +64,20 @@ def _check_instances(painted: Mapping[int, int], known: Mapping[int, int], confi
     return []
 
 
-def _check_strokes(painted: Mapping[int, int], classes: Sequence[LabelClass]) -> list[Problem]:
-    if len(painted) == 1:
+def _check_strokes(
+    painted: Mapping[int, int], classes: Sequence[LabelClass], learned: Collection[int]
+) -> list[Problem]:
+    if len(painted) == 1 and len(learned) < 2:
         value = next(iter(painted))
         text = (
             f"Only class {value} is painted: paint strokes of at least one other class too, "
             "or say that unpainted pixels are background."
         )
         return [Problem("error", text)]
-    return _few_pixels(painted, classes)
+    return _few_pixels(painted, classes, learned)
 
 
-def _few_pixels(painted: Mapping[int, int], classes: Sequence[LabelClass]) -> list[Problem]:
+def _few_pixels(painted: Mapping[int, int], classes: Sequence[LabelClass], learned: Collection[int]) -> list[Problem]:
     names = {c.value: c.name for c in classes}
     problems = [
         Problem("warning", f"{names.get(value, f'class {value}')} has only {number} painted pixels.")
@@ -83,7 +87,7 @@ def _few_pixels(painted: Mapping[int, int], classes: Sequence[LabelClass]) -> li
     problems += [
         Problem("warning", f"{name} is in the class table, but nowhere painted: it can't be learned.")
         for value, name in names.items()
-        if value != 0 and value not in painted
+        if value != 0 and value not in painted and value not in learned
     ]
     return problems
 

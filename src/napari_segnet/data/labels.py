@@ -6,7 +6,7 @@ Label images have integer values; inside the training code a target image holds 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ def count_values(labels: Iterable[NDArray[np.integer]]) -> dict[int, int]:
     return dict(sorted(counts.items()))
 
 
-def guess_meaning(labels: Sequence[NDArray[np.integer]]) -> Meaning:
+def guess_meaning(labels: Sequence[NDArray[np.integer]], counts: Mapping[int, int] | None = None) -> Meaning:
     """Guess what label images mean.
 
     Objects are numbered where there are many values and each is one connected piece. Zero means "not annotated"
@@ -54,12 +54,15 @@ def guess_meaning(labels: Sequence[NDArray[np.integer]]) -> Meaning:
     Parameters
     ----------
     labels : sequence of (Y, X) integer arrays
+        Those to look at; some painted ones will do.
+    counts : mapping of int to int, optional
+        Label value -> pixels over all images; default: over `labels`.
 
     Returns
     -------
     Meaning
     """
-    counts = count_values(labels)
+    counts = count_values(labels) if counts is None else counts
     painted = {value: number for value, number in counts.items() if value != 0}
     total = max(sum(counts.values()), 1)
     share = sum(painted.values()) / total
@@ -79,7 +82,7 @@ def _look_like_objects(labels: Sequence[NDArray[np.integer]], painted: dict[int,
     if len(painted) < 5:
         return False
     pieces = values = 0
-    for image in list(labels)[:5]:
+    for image in [image for image in labels if image.any()][:5]:
         # Numbered anew, because the boxes of objects take memory up to the largest number.
         numbers = np.unique(image, return_inverse=True)[1].reshape(image.shape).astype(np.int32)
         numbers += int(image.min() != 0)

@@ -61,12 +61,21 @@ class Learner:
         Weight of each class.
     config : TrainConfig
     device : torch.device
+    trained : bool
+        Whether the network knows something already: then its average doesn't forget it in the first steps.
     """
 
     def __init__(
-        self, network: nn.Module, loss: Loss, weights: Tensor, config: TrainConfig, device: torch.device
+        self,
+        network: nn.Module,
+        loss: Loss,
+        weights: Tensor,
+        config: TrainConfig,
+        device: torch.device,
+        trained: bool = False,
     ) -> None:
         self.config, self.device, self.loss = config, device, loss
+        self._trained = trained
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.weights = weights.to(device)
@@ -135,7 +144,7 @@ class Learner:
     def _update_average(self) -> None:
         # The average forgets its random start quickly, and gets slow only as the steps become many.
         step = self.counters.step
-        decay = min(self.config.ema, (1 + step) / (10 + step))
+        decay = self.config.ema if self._trained else min(self.config.ema, (1 + step) / (10 + step))
         with torch.no_grad():
             averaged, own = list(self.average.parameters()), list(self.network.parameters())
             torch._foreach_lerp_(averaged, own, 1 - decay)

@@ -33,13 +33,15 @@ class Lesson:
 
     `validation` holds batches of images (B, C, Y, X) and targets (B, Y, X), cut once; `first_class` is the first
     class that counts for the mean Dice (1 where class 0 is background). Where annotation is `sparse`, the network's
-    own averaged answer is a soft target for the pixels that nobody painted.
+    own averaged answer is a soft target for the pixels that nobody painted; `knows` says that it is worth something
+    from the first step on, because learning starts from a trained model.
     """
 
     sampler: PatchSampler
     validation: Sequence[tuple[Tensor, Tensor]]
     first_class: int
     sparse: bool = False
+    knows: bool = False
 
 
 def train(
@@ -127,7 +129,8 @@ def draw_batch(learner: Learner, lesson: Lesson, config: TrainConfig, progress: 
         torch.Generator().manual_seed(config.seed * 1_000_003 + step),
         torch.from_numpy(windows.guide).to(learner.device).float() if windows.guide is not None and forest else None,
     )
-    own = config.self_training * min(1.0, step / _SELF_TRAINING_RAMP) if lesson.sparse else 0.0
+    ramp = 1.0 if lesson.knows else min(1.0, step / _SELF_TRAINING_RAMP)
+    own = config.self_training * ramp if lesson.sparse else 0.0
     if own == 0:
         return Batch(patches.images, patches.targets.long(), patches.guide, forest)
     belief = learner.belief(patches.plain)

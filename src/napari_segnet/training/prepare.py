@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_segnet import presets
-from napari_segnet.config import DataConfig, RunConfig
+from napari_segnet.config import DataConfig, RunConfig, Unlabelled
 from napari_segnet.data import checks, normalization
 from napari_segnet.data.labels import (
     IGNORE,
@@ -35,7 +35,9 @@ from napari_segnet.training.loop import Lesson
 
 _MOST_VALIDATION_PIXELS = 16 * 256 * 256
 _MOST_LOOKS = 200
-"""Images that are looked at to guess what labels mean, and how bright images are."""
+"""Images that are looked at to see how bright images are."""
+_KEPT_LABELS = 8
+"""Labels, and painted labels, that are looked at to guess what labels mean."""
 
 
 @dataclass(frozen=True)
@@ -81,33 +83,23 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
             "Use images with the same channels, or train from scratch.",
         )
     data, counts, words = complete_data(config.data, pairs, start)
-    problems = checks.check_labels(counts, data)
+    problems = checks.check_labels(counts, data, [c.value for c in start.classes] if start else ())
     _raise_first(problems)
     targets = [encode(pair.labels(), data) for pair in pairs]
     outputs = INSTANCE_OUTPUTS if data.task == "instances" else len(data.classes)
     if outputs < 2:
         raise DataError("There is only one class.", "Paint a second one, or leave the background unpainted.")
     data_print = _fingerprint(pairs, targets, outputs, device)
-    config, choices = presets.resolve(config.replace(data=data), data_print)
+    config, choices = presets.resolve(config.replace(data=data), data_print, fine_tunes=start is not None)
     fitted, image_problems = _look_at_images(pairs, config)
     problems += image_problems
     _raise_first(problems)
     norm = start.normalization if start else fitted
     parts = split(targets, [p.group for p in pairs], data.val_fraction, config.train.patch_size // 2, config.train.seed)
     cache = ImageCache(pairs, norm, limit=free_memory(torch.device("cpu")) // 3)
-    sampler = PatchSampler(cache, targets, parts.train, config.train.seed)
-    sparse = is_sparse(targets, parts.train)
-    if config.train.forest_guide and sparse:
-        guide = forest_guide(cache, targets, parts.train, outputs, config.train.seed)
-        if guide:
-            sampler.guide_by(guide)
-            choices["guide"] = "few pixels are painted: a random forest's answer leads the first steps."
-    lesson = Lesson(
-        sampler,
-        _validation(cache, targets, parts, config),
-        first_class=0 if data.unlabelled == "ignore" and data.task == "semantic" else 1,
-        sparse=sparse,
-    )
+    lesson, guided = _lesson(cache, targets, parts, config, outputs, knows=_knows(start, data))
+    if guided:
+        choices["guide"] = "few pixels are painted: a random forest's answer leads the first steps."
     return Prepared(
         config=config,
         pairs=pairs,
@@ -117,14 +109,39 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
         split=parts,
         lesson=lesson,
         outputs=outputs,
-        weights=torch.tensor(
-            [1.0] * outputs if data.task == "instances" else [c.weight for c in data.classes],
-            dtype=torch.float32,
-        ),
+        weights=torch.tensor([1.0] * outputs if data.task == "instances" else [c.weight for c in data.classes]),
         choices={"labels": words, **choices, "validation": parts.words},
         warnings=tuple(dict.fromkeys(p.text for p in problems)),
         fingerprint=_describe(data_print, pairs, targets),
     )
+
+
+def _lesson(
+    cache: ImageCache, targets: Sequence[NDArray[np.uint8]], parts: Split, config: RunConfig, outputs: int, knows: bool
+) -> tuple[Lesson, bool]:
+    """Return what there is to learn from, and whether a forest guides the first steps."""
+    sampler = PatchSampler(cache, targets, parts.train, config.train.seed)
+    sparse = is_sparse(targets, parts.train)
+    # A model that has learned these classes already knows more than a forest would tell it.
+    wanted = config.train.forest_guide and sparse and not knows
+    guide = forest_guide(cache, targets, parts.train, outputs, config.train.seed) if wanted else {}
+    if guide:
+        sampler.guide_by(guide)
+    lesson = Lesson(
+        sampler,
+        _validation(cache, targets, parts, config),
+        first_class=0 if config.data.unlabelled == "ignore" and config.data.task == "semantic" else 1,
+        sparse=sparse,
+        knows=knows,
+    )
+    return lesson, bool(guide)
+
+
+def _knows(start: ModelInfo | None, data: DataConfig) -> bool:
+    """Whether the model to start from has learned some of these classes already."""
+    if start is None or data.task == "instances":
+        return start is not None
+    return not {c.value for c in start.classes}.isdisjoint(c.value for c in data.classes)
 
 
 def complete_data(
@@ -141,11 +158,13 @@ def complete_data(
     words : str
         What was guessed or asked for.
     """
-    counts = count_values(pair.labels() for pair in pairs)
-    guess = guess_meaning([pair.labels() for pair in pairs[:_MOST_LOOKS]])
+    looked_at: list[NDArray[Any]] = []
+    counts = count_values(_remembering(pairs, looked_at))
+    guess = guess_meaning(looked_at, counts)
     said = data.explicit()
     task = said.get("task") or (start.task if start else guess.task)
-    unlabelled = said.get("unlabelled") or (start.unlabelled if start else guess.unlabelled)
+    careful: Unlabelled = "ignore" if start and start.unlabelled == "ignore" else guess.unlabelled
+    unlabelled = said.get("unlabelled") or careful
     words = (
         guess.words if (task, unlabelled) == (guess.task, guess.unlabelled) else f"{task}, unlabelled = {unlabelled}."
     )
@@ -159,6 +178,18 @@ def complete_data(
         if unlabelled == "background":
             classes = tuple(sorted(classes, key=lambda c: c.value != 0))  # the background is class 0
     return data.replace(task=task, unlabelled=unlabelled, classes=classes), counts, words
+
+
+def _remembering(pairs: Sequence[TrainingPair], kept: list[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Yield all labels, and keep the first, and the first painted ones: reading them takes longest."""
+    found = 0
+    for number, pair in enumerate(pairs):
+        labels = pair.labels()
+        is_painted = found < _KEPT_LABELS and bool(labels.any())
+        found += is_painted
+        if is_painted or number < _KEPT_LABELS:
+            kept.append(labels)
+        yield labels
 
 
 def _some(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
