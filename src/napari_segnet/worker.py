@@ -4,7 +4,8 @@ Commands (one JSON object a line on standard input)::
 
     {"command": "train", "run": PATH}          start a run folder, or go on with an interrupted one
     {"command": "view", "pair": NAME, "plane": 0, "origin": [y, x], "shape": [h, w]}   what previews show
-    {"command": "predict", "model": PATH, "inputs": [...], "out": DIR, ...}
+    {"command": "predict", "model": PATH, "inputs": [...], "out": DIR, ...}        arrays, for layers
+    {"command": "predict-files", "model": PATH, "inputs": [PATH, ...], "out": DIR, ...}
     {"command": "stop"}                         finish the step, save, say finished
     {"command": "quit"}                         the end of standard input means the same
 
@@ -42,16 +43,27 @@ class InputImage(Frozen):
     axes: str = Field(pattern=r"^[TZCYX]+$")
 
 
-class PredictJob(Frozen):
-    """The command ``predict``: what to predict, with which model, where to."""
+class PredictCommand(Frozen):
+    """What both ways to predict are told: with which model, where to, and what of it."""
 
     model: str
-    inputs: tuple[InputImage, ...] = Field(min_length=1)
     out: str
     probabilities: bool = True
     uncertainty: bool = True
     instances: bool = False
     config: PredictConfig = PredictConfig()
+
+
+class PredictJob(PredictCommand):
+    """The command ``predict``: arrays, whose answers become layers."""
+
+    inputs: tuple[InputImage, ...] = Field(min_length=1)
+
+
+class PredictFilesJob(PredictCommand):
+    """The command ``predict-files``: image files, whose answers become files as at the shell."""
+
+    inputs: tuple[str, ...] = Field(min_length=1)
 
 
 class Worker:
@@ -69,6 +81,7 @@ class Worker:
         from napari_segnet.executor import Control
 
         self._control = Control()
+        self._kinds = {"train": self._train, "predict": self._predict, "predict-files": self._predict_files}
 
     def run(self, device: str) -> None:
         """Say that it is ready, then work until the end of the commands."""
@@ -102,7 +115,7 @@ class Worker:
         elif kind == "quit":
             self._control.stop = True
             self._jobs.put(None)
-        elif kind in ("train", "predict"):
+        elif kind in self._kinds:
             self._control.stop = False
             self._jobs.put(command)
         else:
@@ -111,7 +124,7 @@ class Worker:
     def _do(self, job: dict[str, Any]) -> None:
         """Do one job; whatever goes wrong is said, and the worker lives on."""
         try:
-            for event in self._train(job) if job["command"] == "train" else self._predict(job):
+            for event in self._kinds[job["command"]](job):
                 self._say(event)
         except SegNetError as error:
             self._say(events.Failed(error.problem, error.remedy))
@@ -129,16 +142,22 @@ class Worker:
 
         wanted = validated(PredictJob, {k: v for k, v in job.items() if k != "command"})
         images = [(i.name, tuple(Path(p) for p in i.images), i.axes) for i in wanted.inputs]
-        yield from predict_arrays(
-            wanted.model,
-            images,
-            Path(wanted.out),
-            probabilities=wanted.probabilities,
-            uncertainty=wanted.uncertainty,
-            instances=wanted.instances,
-            config=wanted.config,
-            should_stop=lambda: self._control.stop,
-        )
+        yield from predict_arrays(wanted.model, images, Path(wanted.out), **self._how(wanted))
+
+    def _predict_files(self, job: dict[str, Any]) -> Iterator[events.Event]:
+        from napari_segnet.predict.files import predict_files
+
+        wanted = validated(PredictFilesJob, {k: v for k, v in job.items() if k != "command"})
+        yield from predict_files(wanted.model, wanted.inputs, wanted.out, **self._how(wanted))
+
+    def _how(self, wanted: PredictCommand) -> dict[str, Any]:
+        return {
+            "probabilities": wanted.probabilities,
+            "uncertainty": wanted.uncertainty,
+            "instances": wanted.instances,
+            "config": wanted.config,
+            "should_stop": lambda: self._control.stop,
+        }
 
     def _say(self, event: events.Event) -> None:
         try:

@@ -137,10 +137,9 @@ def test_paint_train_correct_fine_tune_save_predict(make_viewer: Any, qtbot: Any
     viewer.layers.selection.active = strokes
     stroke(viewer, qtbot, (86, 30), (86, 45))
     first = dock.session.models.last
-    dock.train.start_from(first)
     dock.train.minutes.setValue(0.1)
-    qtbot.waitUntil(dock.train.train.isEnabled)
-    dock.train.train.click()
+    qtbot.waitUntil(dock.train.improve.isEnabled)
+    dock.train.improve.click()
     qtbot.waitUntil(lambda: dock.session.phase == "training", timeout=SECONDS)
     qtbot.waitUntil(lambda: idle(dock), timeout=SECONDS)
     assert dock.session.models.last != first

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+import tifffile
 
 from conftest import discs, strokes
 from napari_segnet import events
@@ -73,6 +74,12 @@ def test_it_trains_predicts_and_ends_with_the_viewer(worker, make_run, tmp_path)
     assert 2 * ((labels == 2) & (mask == 1)).sum() / ((labels == 2).sum() + mask.sum()) > 0.85
     assert np.load(files["probabilities"]).shape == (2, *image.shape)
     assert np.load(files["uncertainty"]).max() <= 1
+
+    worker.tell(command="predict-files", model=str(run.path), inputs=[str(tmp_path / "view.npy")],
+                out=str(tmp_path / "files"), uncertainty=False)  # fmt: skip
+    assert worker.until(events.Finished)[-1].reason == "completed"
+    assert sorted(p.name for p in (tmp_path / "files").iterdir()) == ["view.tif", "view_probabilities.tif"]
+    assert np.array_equal(tifffile.imread(tmp_path / "files" / "view.tif"), labels)
 
     worker.process.stdin.close()
     assert worker.process.wait(20) == 0

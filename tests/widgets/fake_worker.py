@@ -152,6 +152,23 @@ def predict(job: dict[str, Any]) -> None:
     say(events.Finished("completed"))
 
 
+def predict_files(job: dict[str, Any]) -> None:
+    """Half the first file, then a sentence if one is called bad; half a second a file."""
+    out = Path(job["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    for path in map(Path, job["inputs"]):
+        say(events.Progress(str(path), 1, 2))
+        if stop.wait(0.5):
+            say(events.Finished("stopped"))
+            return
+        if "bad" in path.name:
+            say(events.Failed(f"{path} is damaged.", "Leave it out."))
+            return
+        (out / f"{path.stem}.tif").write_bytes(b"labels")
+        say(events.Predicted(str(path), {"labels": str(out / f"{path.stem}.tif")}))
+    say(events.Finished("completed"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=200)
@@ -167,6 +184,8 @@ def main() -> None:
         stop.clear()
         if job["command"] == "predict":
             predict(job)
+        elif job["command"] == "predict-files":
+            predict_files(job)
         elif options.fail:
             say(events.Failed(options.fail, "Paint more."))
         else:

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 from napari.layers import Image
-from numpy.typing import NDArray
 
 from napari_segnet import _layers, events
 from napari_segnet._widgets.outputs import OutputLayers, Window
@@ -57,7 +56,7 @@ class Answers:
         return None
 
     def preview_steps(self, event: events.Preview) -> Iterator[None]:
-        """Put a preview into the layers "prediction" and "probability <class>", one layer a step."""
+        """Put a preview into the layers "prediction" and "probability <class>"."""
         image, axes = self._image(self.shown.get(event.name))
         if image is None:
             return
@@ -70,7 +69,7 @@ class Answers:
         if window is None or labels.shape != tuple(s.stop - s.start for s in window[-2:]):
             return
         where = labels.reshape((1,) * (len(window) - 2) + labels.shape)
-        self._outputs.write_labels(image, axes, where, window, self.classes)
+        yield from self._outputs.labels_steps(image, axes, where, window, self.classes)
         yield
         self._outputs.reveal()
         for name, plane_of_class in zip(self._names(len(probabilities)), probabilities, strict=True):
@@ -78,31 +77,31 @@ class Answers:
             image, axes = self._image(self.shown.get(event.name))
             if image is not None:
                 values = plane_of_class.reshape(where.shape)
-                self._outputs.write_image(image, axes, f"probability {name}", values, window, _COLOURMAP)
+                yield from self._outputs.image_steps(image, axes, f"probability {name}", values, window, _COLOURMAP)
 
     def show_steps(self, event: events.Predicted) -> Iterator[None]:
-        """Put a finished prediction into layers, one layer a step."""
+        """Put a finished prediction into layers, some megabytes a step."""
         image, axes = self._image(self.shown_for_prediction.get(event.name))
         if image is None:
             return
         everything = tuple(slice(None) for axis in axes if axis != "C")
-        labels = np.load(event.files["labels"])
+        labels = np.load(event.files["labels"], mmap_mode="r")
         classes = None if self.instances else self.classes
-        self._outputs.write_labels(image, axes, labels, everything, classes)
+        yield from self._outputs.labels_steps(image, axes, labels, everything, classes)
         yield
         self._outputs.reveal()
         yield
         if "probabilities" in event.files:
             stack = np.load(event.files["probabilities"], mmap_mode="r")
             for index, name in enumerate(self._names(stack.shape[-3])):
-                values = _class_of(stack, index, labels.shape)
-                self._outputs.write_image(image, axes, f"probability {name}", values, everything, _COLOURMAP)
+                values = stack[..., index, :, :]
+                yield from self._outputs.image_steps(image, axes, f"probability {name}", values, everything, _COLOURMAP)
                 yield
                 if self._image(self.shown_for_prediction.get(event.name))[0] is None:
                     return
         if "uncertainty" in event.files:
-            values = np.load(event.files["uncertainty"]).reshape(labels.shape)
-            self._outputs.write_image(image, axes, "uncertainty", values, everything, "inferno")
+            values = np.load(event.files["uncertainty"], mmap_mode="r")
+            yield from self._outputs.image_steps(image, axes, "uncertainty", values, everything, "inferno")
 
     def _image(self, shown: Shown | None) -> tuple[Image | None, str]:
         viewer = self._viewer()
@@ -117,10 +116,6 @@ class Answers:
         if len(self.classes) == count:
             return [c.name for c in self.classes]
         return [f"class {index}" for index in range(count)]
-
-
-def _class_of(stack: NDArray[Any], index: int, shape: tuple[int, ...]) -> NDArray[Any]:
-    return np.asarray(stack[..., index, :, :]).reshape(shape)
 
 
 def _window(image: Image, axes: str, plane: int, origin: tuple[int, int], shape: tuple[int, ...]) -> Window | None:

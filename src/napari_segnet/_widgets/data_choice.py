@@ -20,6 +20,7 @@ from napari_segnet.axes import to_planes
 from napari_segnet.config import LabelClass
 from napari_segnet.data.checks import Problem, check_image, check_labels
 from napari_segnet.errors import DataError, SegNetError
+from napari_segnet.models.info import ModelInfo
 
 _SMALLEST_PATCH = 64
 
@@ -258,16 +259,16 @@ class DataChoice(Labelling):
         axes = self._axes_chosen.get(image) or image.metadata.get(_layers.AXES_KEY) or _layers.axes_of(image, labels)
         return LayerPair([weakref.ref(image)], weakref.ref(labels), axes)
 
-    def problem(self) -> str:
+    def problem(self, start: ModelInfo | None = None) -> str:
         """Say what keeps these data from being learned from; empty where nothing does."""
         try:
-            self.check()
+            self.check(start)
         except SegNetError as error:
             return str(error)
         return ""
 
-    def check(self) -> None:
-        """Raise `DataError` for what keeps these data from being learned from."""
+    def check(self, start: ModelInfo | None = None) -> None:
+        """Raise `DataError` for what keeps these data from being learned from; `start`: the model to start from."""
         if not self.images and not self.pairs:
             raise DataError("There is no image yet.", "Open one, drop it here, or press Load.")
         if self.labels is None and not self.pairs:
@@ -289,16 +290,27 @@ class DataChoice(Labelling):
                 )
         if self.error:
             raise DataError(self.error)
-        for problem in (*check_labels(self.counts, self.config()), *self._image_problems()):
+        task = self.config(start).task
+        if start is not None and start.task != task:
+            words = {"semantic": "classes", "instances": "objects"}
+            raise DataError(
+                f"The model to start from knows {words[start.task]}, these labels hold {words[task]}.",
+                "Change what the labels mean, or start from a new network.",
+            )
+        for problem in (*self._label_problems(start), *self._image_problems()):
             if problem.level == "error":
                 raise DataError(problem.text)
 
-    def warnings(self) -> list[str]:
+    def warnings(self, start: ModelInfo | None = None) -> list[str]:
         """Say what will work badly: few painted pixels, images with NaN, constant channels, small images."""
         if not any(n for v, n in self.counts.items() if v != 0):
             return []
-        found = (*check_labels(self.counts, self.config()), *self._image_problems())
+        found = (*self._label_problems(start), *self._image_problems())
         return list(dict.fromkeys(p.text for p in found if p.level == "warning"))
+
+    def _label_problems(self, start: ModelInfo | None) -> list[Problem]:
+        learned = [c.value for c in start.classes] if start is not None else []
+        return check_labels(self.counts, self.config(start), learned)
 
     def _image_problems(self) -> list[Problem]:
         """Look at the chosen layers; files are looked at by the worker."""

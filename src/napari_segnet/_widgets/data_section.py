@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QListWidget, QMenu, QToolButton
 
 from napari_segnet import _layers
-from napari_segnet._widgets import parts
+from napari_segnet._widgets import parts, snapshot
 from napari_segnet._widgets.data_choice import LayerPair
 from napari_segnet._widgets.labelling import FilePair
 from napari_segnet._widgets.load_dialog import LoadDialog
@@ -32,6 +32,8 @@ class DataSection(parts.Section):
         self.channels = QToolButton()
         self.channels.setText("+ channels")
         self.channels.setToolTip("Use further image layers of the same size as channels of this image.")
+        # The arrow of the menu needs room beside the text.
+        self.channels.setMinimumWidth(self.channels.fontMetrics().horizontalAdvance("+ channels") + 30)
         self.channels.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.channels.setMenu(QMenu(self.channels))
         self.channels.menu().aboutToShow.connect(self._fill_channels)
@@ -186,7 +188,7 @@ class DataSection(parts.Section):
         pair = self._session.data.pairs[index]
         try:
             if isinstance(pair, FilePair):
-                self._session.show_files(pair)
+                snapshot.show_files(self._session.viewer, self._session.data, pair)
             else:
                 self._session.data.choose_pair(*pair.layers(), pair.axes)
         except SegNetError as error:

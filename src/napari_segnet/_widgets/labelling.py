@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Labels
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_segnet import _layers
@@ -20,11 +21,14 @@ from napari_segnet.config import DataConfig, LabelClass, Task, Unlabelled
 from napari_segnet.data.labels import PALETTE, Meaning, default_classes, guess_meaning
 from napari_segnet.errors import DataError, SegNetError
 from napari_segnet.io.images import open_labels
+from napari_segnet.models.info import ModelInfo
 
 CLASSES_KEY = "napari_segnet_classes"
 """Key in the metadata of a labels layer: its classes, so that they outlive the dock."""
 
 _WAIT_MS = 250
+_SAMPLED_FILES = 8
+"""Mask files that are looked at to guess what labels mean."""
 
 
 @dataclass(eq=False)
@@ -34,6 +38,7 @@ class FilePair:
     image: Path
     labels: Path
     counts: dict[int, int] | None = field(default=None)
+    sample: list[NDArray[Any]] | None = field(default=None)
 
 
 class Labelling(QObject):
@@ -86,9 +91,22 @@ class Labelling(QObject):
         self._make_classes()
         self.changed.emit()
 
-    def config(self) -> DataConfig:
-        """Return what the labels mean, for a run."""
-        return DataConfig(task=self.meaning.task, unlabelled=self.meaning.unlabelled, classes=self.classes)
+    def config(self, start: ModelInfo | None = None) -> DataConfig:
+        """Return what the labels mean, for a run; `start` is the model that it starts from.
+
+        The classes of that model are kept: what it knows needn't be painted again.
+        """
+        meaning = self._meaning_from(start)
+        classes = self.classes
+        if start is not None and start.task == meaning.task:
+            theirs = {c.value: c for c in start.classes}
+            mine = {
+                c.value: _joined(c, theirs.get(c.value)) for c in classes if c.value or meaning.unlabelled != "ignore"
+            }
+            merged = theirs if meaning.task == "instances" else {**theirs, **mine}
+            # The background is class 0 of the network where there is one.
+            classes = tuple(sorted(merged.values(), key=lambda c: c.value))
+        return DataConfig(task=meaning.task, unlabelled=meaning.unlabelled, classes=classes)
 
     def restore_config(self, config: DataConfig) -> None:
         """Take over the meaning and the classes of an earlier run."""
@@ -97,6 +115,23 @@ class Labelling(QObject):
         self.classes = config.classes
         self._remember_classes()
         self.count()
+
+    def follow(self, start: ModelInfo | None) -> None:
+        """Take over what a model to start from was taught of labels, where that was only guessed so far."""
+        meaning = self._meaning_from(start)
+        if meaning is not self.meaning:
+            # From now on it is no guess: counting again must not bring the old one back.
+            self.meaning, self.meaning_is_guess = meaning, False
+
+    def _meaning_from(self, start: ModelInfo | None) -> Meaning:
+        now = self.meaning
+        if start is None or not self.meaning_is_guess:
+            return now
+        # Strokes of one class look like a mask: only a guess that is the more careful one is kept.
+        unlabelled: Unlabelled = "ignore" if "ignore" in (now.unlabelled, start.unlabelled) else "background"
+        if (start.task, unlabelled) == (now.task, now.unlabelled):
+            return now
+        return Meaning(start.task, unlabelled, "As in the model that it starts from.")
 
     def set_class(self, value: int, **changes: Any) -> None:
         """Change the name, colour or weight of a class; raises `ConfigError` for a value that can't be."""
@@ -194,6 +229,10 @@ class Labelling(QObject):
                 found: dict[int, int] = {}
                 yield from count_steps(open_labels(pair.labels).array, found)
                 pair.counts = found
+        for pair in files[:_SAMPLED_FILES]:
+            if pair.sample is None:
+                pair.sample = sample_planes(open_labels(pair.labels).array, 1)
+                yield
         total: dict[int, int] = {}
         for counts in [
             *(self.counts_of(layer) for layer in self.label_layers()),
@@ -221,10 +260,17 @@ class Labelling(QObject):
     def _guess(self, files: Sequence[FilePair]) -> None:
         planes = [plane for layer in self.label_layers() for plane in sample_planes(_layers.array_of(layer))]
         planes = [p for p in planes if p.any()]
-        planes += [plane for pair in files[:4] for plane in sample_planes(open_labels(pair.labels).array, 1)]
+        planes += [plane for pair in files[:_SAMPLED_FILES] for plane in pair.sample or ()]
         self.meaning = guess_meaning(planes) if planes else Meaning("semantic", "background", "Nothing painted yet.")
         self._guessed_for = weakref.ref(self.labels) if self.labels is not None else None
 
     def _count_failed(self, error: SegNetError) -> None:
         self.error = str(error)
         self.changed.emit()
+
+
+def _joined(mine: LabelClass, theirs: LabelClass | None) -> LabelClass:
+    """Return a class as it was named and weighed here, or else as the model to start from has it."""
+    if theirs is None or mine.name != f"class {mine.value}":
+        return mine
+    return theirs if mine.weight == 1 else theirs.replace(weight=mine.weight)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
-    QFileDialog,
     QGridLayout,
-    QLabel,
-    QLineEdit,
     QListWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_segnet._widgets import parts
+from napari_segnet._widgets.path_field import PathField
 from napari_segnet.errors import SegNetError
 from napari_segnet.io.pairing import Pairing, pair_files
 
@@ -29,20 +26,10 @@ class LoadDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Load images and masks")
         self.pairing = Pairing(())
-        self._paths: dict[str, list[Path]] = {"images": [], "masks": []}
         grid = QGridLayout()
-        self.fields: dict[str, QLineEdit] = {}
-        for row, kind in enumerate(("images", "masks")):
-            field = QLineEdit()
-            field.setToolTip(f"A folder or files of {kind}; type a path, or use the buttons.")
-            field.editingFinished.connect(partial(self._typed, kind))
-            self.fields[kind] = field
-            grid.addWidget(QLabel(kind.capitalize()), row, 0)
-            grid.addWidget(field, row, 1)
-            folder = parts.button("Folder ...", f"Choose a folder of {kind}.", partial(self._ask, kind, True))
-            files = parts.button("Files ...", f"Choose files of {kind}.", partial(self._ask, kind, False))
-            grid.addWidget(folder, row, 2)
-            grid.addWidget(files, row, 3)
+        self.fields = {kind: PathField(kind, grid) for kind in ("images", "masks")}
+        for field in self.fields.values():
+            field.changed.connect(self._pair)
         hint = "Images and masks are paired by name: cell1.tif goes with cell1_mask.png."
         self.list = QListWidget()
         self.list.setToolTip("What goes together. Check it before you load.")
@@ -63,30 +50,12 @@ class LoadDialog(QDialog):
 
     def set_paths(self, kind: str, paths: list[Path]) -> None:
         """Take files or one folder of ``"images"`` or ``"masks"``, and pair anew."""
-        self._paths[kind] = paths
-        self.fields[kind].setText("; ".join(str(p) for p in paths))
-        self._pair()
-
-    def _typed(self, kind: str) -> None:
-        paths = [Path(text.strip()).expanduser() for text in self.fields[kind].text().split(";") if text.strip()]
-        if paths != self._paths[kind]:
-            self._paths[kind] = paths
-            self._pair()
-
-    def _ask(self, kind: str, folder: bool) -> None:
-        title = f"Choose {kind}"
-        if folder:
-            chosen = QFileDialog.getExistingDirectory(self, title)
-            paths = [Path(chosen)] if chosen else []
-        else:
-            paths = [Path(p) for p in QFileDialog.getOpenFileNames(self, title)[0]]
-        if paths:
-            self.set_paths(kind, paths)
+        self.fields[kind].set(paths)
 
     def _pair(self) -> None:
         self.list.clear()
         self.pairing = Pairing(())
-        images, masks = self._paths["images"], self._paths["masks"]
+        images, masks = self.fields["images"].paths, self.fields["masks"].paths
         if images and masks:
             try:
                 self.pairing = pair_files(_one_or_many(images), _one_or_many(masks))

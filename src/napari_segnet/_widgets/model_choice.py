@@ -24,6 +24,7 @@ class ModelChoice:
         self._settings = settings
         self.run: RunFolder | None = None
         self.earlier: Path | None = None
+        self._looked_at: dict[Path, tuple[int, ModelInfo]] = {}
 
     def begin(self, run: RunFolder) -> None:
         """Turn to another run; until it has a model, the one before it counts."""
@@ -44,6 +45,27 @@ class ModelChoice:
             return model_path(self.run.path)
         except ModelFileError:
             return self.earlier
+
+    @property
+    def start(self) -> ModelInfo | None:
+        """What the model to start from says of itself; None where learning begins anew, or it can't be read."""
+        return self._read(self._settings.start_from)
+
+    @property
+    def known(self) -> ModelInfo | None:
+        """What the model that predicts says of itself; None where there is none, or it can't be read."""
+        return self._read(self.path)
+
+    def _read(self, path: Path | None) -> ModelInfo | None:
+        if path is None:
+            return None
+        try:
+            changed = path.stat().st_mtime_ns
+            if path not in self._looked_at or self._looked_at[path][0] != changed:
+                self._looked_at[path] = changed, read_info(path)
+        except (OSError, ModelFileError):
+            return None
+        return self._looked_at[path][1]
 
     def info(self) -> ModelInfo:
         """Return what the model says of itself; raises `ModelFileError` if there is none or it is damaged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ MARK = "napari_segnet"
 """Key in `layer.metadata` that says what an output layer holds."""
 
 Window = tuple[slice, ...]
+_PART_BYTES = 6_000_000
 
 
 class OutputLayers:
@@ -38,15 +39,15 @@ class OutputLayers:
         self._said: list[str] = []
         self._hidden: list[weakref.ref[Layer]] = []
 
-    def write_labels(
+    def labels_steps(
         self,
         image: Image,
         axes: str,
         values: NDArray[Any],
         window: Window,
         classes: Sequence[LabelClass] | None,
-    ) -> Labels:
-        """Put labels into the layer "prediction" of an image.
+    ) -> Iterator[None]:
+        """Put labels into the layer "prediction" of an image, some megabytes a step.
 
         Parameters
         ----------
@@ -55,30 +56,29 @@ class OutputLayers:
         axes : str
             Its axes.
         values : integer array
-            Labels; the shape of the window.
+            Labels; the shape of the window. Memory-mapped ones are read part by part.
         window : tuple of slices
             Where they lie in the image without its channel axis.
         classes : sequence of LabelClass or None
             Colours of the values; None: numbered objects, in napari's cycle of colours.
         """
-        layer = self._layer(image, axes, "prediction", values.dtype)
-        if layer is None:
-            data = np.zeros(_shape(image, axes), values.dtype)
-            data[window] = values
+
+        def build(data: NDArray[Any]) -> Labels:
             name = self._free_name("prediction", image)
             # Building a layer and drawing it for the first time are both slow: `reveal` does the second later.
             layer = Labels(data, name=name, opacity=0.5, visible=False, **transform_of(image, axes))
             self._hidden.append(weakref.ref(layer))
-            self._add(image, "prediction", layer)
-        else:
-            self._write(layer, image, axes, values, window)
+            return layer
+
+        layer = yield from self._steps(image, axes, "prediction", values, window, build)
+        if layer is None:
+            return
         if classes is not None:
             colour_labels(layer, classes)
         elif f"{MARK}_colours" in layer.metadata:
             # Numbered objects after classes: each in a colour of its own again.
             layer.colormap = label_colormap(49)
             layer.metadata = {k: v for k, v in layer.metadata.items() if k != f"{MARK}_colours"}
-        return layer
 
     def reveal(self) -> None:
         """Show the labels layers that were made since the last call."""
@@ -88,7 +88,7 @@ class OutputLayers:
                 layer.visible = True
         self._hidden = []
 
-    def write_image(
+    def image_steps(
         self,
         image: Image,
         axes: str,
@@ -97,13 +97,11 @@ class OutputLayers:
         window: Window,
         colormap: str,
         top: float = 1,
-    ) -> Image:
-        """Put floating point values, such as a probability, into the layer `role` of an image."""
-        layer = self._layer(image, axes, role, np.dtype(np.float32))
-        if layer is None:
-            data = np.zeros(_shape(image, axes), np.float32)
-            data[window] = values
-            layer = Image(
+    ) -> Iterator[None]:
+        """Put floating point values, such as a probability, into the layer `role` of an image, step by step."""
+
+        def build(data: NDArray[Any]) -> Image:
+            return Image(
                 data,
                 name=self._free_name(role, image),
                 colormap=colormap,
@@ -112,9 +110,49 @@ class OutputLayers:
                 visible=False,
                 **transform_of(image, axes),
             )
-            self._add(image, role, layer)
-        else:
-            self._write(layer, image, axes, values, window)
+
+        yield from self._steps(image, axes, role, values, window, build)
+
+    def _steps(
+        self,
+        image: Image,
+        axes: str,
+        role: str,
+        values: NDArray[Any],
+        window: Window,
+        build: Callable[[NDArray[Any]], Layer],
+    ) -> Generator[None, None, Any]:
+        """Write into the layer of a role, or a new one; returns it, None where its image is gone or another."""
+        if not self._fits(image, axes, values, window):
+            return None
+        layer = self._layer(image, axes, role, values.dtype)
+        parts = list(_parts(values, window))
+        if layer is not None and len(parts) == 1:
+            layer.data[parts[0][1]] = values[parts[0][0]]
+            self._place_like(layer, image, axes)
+            return layer
+        # What takes several steps is put together beside the layer: she may correct the layer meanwhile.
+        shape = _shape(image, axes)
+        data = np.zeros(shape, values.dtype if layer is None else layer.data.dtype)
+        if layer is not None and values.shape != shape:
+            yield from _copy_steps(layer.data, data)
+        for part, there in parts:
+            data[there] = values[part]
+            yield
+        if not self._fits(image, axes, values, window):
+            return None
+        # Corrected between two steps: then it is hers, and the answer goes into a new one.
+        layer = self._layer(image, axes, role, values.dtype)
+        if layer is not None:
+            with self._own_change():
+                layer.data = data
+            self._place_like(layer, image, axes)
+            return layer
+        layer = build(data)
+        yield  # building it and taking it into the viewer each take their time
+        if not self._fits(image, axes, values, window):
+            return None
+        self._add(image, role, layer)
         return layer
 
     def take_said(self) -> list[str]:
@@ -132,8 +170,7 @@ class OutputLayers:
         viewer = self._viewer()
         if layer is None or viewer is None or layer not in viewer.layers:
             return None
-        if getattr(layer, "_staged_history", None):
-            # A stroke is just being drawn on it: napari tells of it when it ends.
+        if _is_painted_on(layer):
             self._edited.add(layer)
         if layer in self._edited:
             self._said.append(f"You have edited {layer.name!r}: it stays as it is, and the answer is a new layer.")
@@ -148,9 +185,8 @@ class OutputLayers:
                 layer.data = layer.data.astype(dtype)
         return layer
 
-    def _write(self, layer: Layer, image: Image, axes: str, values: NDArray[Any], window: Window) -> None:
+    def _place_like(self, layer: Layer, image: Image, axes: str) -> None:
         with self._own_change():
-            layer.data[window] = values
             for name, value in transform_of(image, axes).items():
                 now = layer.affine.affine_matrix if name == "affine" else getattr(layer, name)
                 if name in ("units", "axis_labels"):
@@ -160,6 +196,14 @@ class OutputLayers:
                 if changed:
                     setattr(layer, name, value)
             layer.refresh(extent=False)
+
+    def _fits(self, image: Image, axes: str, values: NDArray[Any], window: Window) -> bool:
+        """Whether the image is still there, and still one that the values belong to."""
+        viewer = self._viewer()
+        if viewer is None or image not in viewer.layers or array_of(image).ndim != len(axes):
+            return False
+        sizes = (len(range(*part.indices(n))) for part, n in zip(window, _shape(image, axes), strict=True))
+        return tuple(sizes) == values.shape
 
     def _add(self, image: Image, role: str, layer: Layer) -> None:
         viewer = self._viewer()
@@ -207,6 +251,30 @@ class OutputLayers:
 
 def _shape(image: Image, axes: str) -> tuple[int, ...]:
     return tuple(n for n, axis in zip(array_of(image).shape, axes, strict=True) if axis != "C")
+
+
+def _is_painted_on(layer: Layer) -> bool:
+    """Whether a stroke is just being drawn: napari tells of it only when it ends."""
+    return bool(getattr(layer, "_staged_history", None))
+
+
+def _parts(values: NDArray[Any], window: Window) -> Iterator[tuple[Window, Window]]:
+    """Cut values into parts of some megabytes: where each lies in the values, and where in the layer."""
+    rows = max(1, _PART_BYTES // max(1, values.shape[-1] * values.itemsize))
+    begin = [s.start or 0 for s in window]
+    for index in np.ndindex(*values.shape[:-2]):
+        before = tuple(slice(i, i + 1) for i in index)
+        there = tuple(slice(b + i, b + i + 1) for b, i in zip(begin, index, strict=False))
+        for top in range(0, values.shape[-2], rows):
+            bottom = min(top + rows, values.shape[-2])
+            y = slice(begin[-2] + top, begin[-2] + bottom)
+            yield (*before, slice(top, bottom), slice(None)), (*there, y, window[-1])
+
+
+def _copy_steps(source: NDArray[Any], target: NDArray[Any]) -> Iterator[None]:
+    for part, _ in _parts(source, (slice(None),) * source.ndim):
+        target[part] = source[part]
+        yield
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel
 
 from napari_segnet._widgets import parts
+from napari_segnet._widgets.files_dialog import FilesDialog
 from napari_segnet._widgets.session import Session
 from napari_segnet._widgets.train_section import ask_for_model
 from napari_segnet.errors import SegNetError
@@ -49,7 +50,11 @@ class PredictSection(parts.Section):
         self.predict = parts.button("Predict", "", session.predict)
         self.predict.setMinimumHeight(28)
         self.predict.setStyleSheet("font-weight: bold;")
-        self.body.addWidget(self.predict)
+        self.files = parts.button(
+            "Files ...", "Apply the model to files or a folder of images, and write the answers as files.", self._files
+        )
+        self.files.setMinimumHeight(28)
+        self.body.addLayout(parts.row(self.predict, self.files, stretch=0))
 
     def _check(self, text: str, name: str, tip: str) -> QCheckBox:
         box = QCheckBox(text)
@@ -81,6 +86,7 @@ class PredictSection(parts.Section):
         has_model = session.models.path is not None
         parts.say(self.about, self._in_words() if has_model else "")
         self.save.setEnabled(has_model)
+        self.files.setEnabled(has_model and not session.busy)
         self.predict.setEnabled(has_model and not session.busy and bool(session.data.images or session.data.pairs))
 
     def _in_words(self) -> str:
@@ -106,6 +112,12 @@ class PredictSection(parts.Section):
                 self._session.changed.emit()
                 return
         self._session.use_model(value)
+
+    def _files(self) -> None:
+        dialog = FilesDialog(self)
+        if dialog.exec() and dialog.out is not None:
+            self._session.predict_files(dialog.images, dialog.out)
+        dialog.deleteLater()
 
     def _save(self) -> None:
         chosen, _ = QFileDialog.getSaveFileName(self, "Save the model", "model.safetensors", "Models (*.safetensors)")

@@ -11,6 +11,8 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_segnet import _layers
+from napari_segnet._widgets.answers import Shown
+from napari_segnet._widgets.data_choice import DataChoice
 from napari_segnet.errors import RunFolderError, SegNetError
 from napari_segnet.run import PairRecord, RunFolder, list_runs, write_atomically
 
@@ -129,6 +131,33 @@ def restore(viewer: Any, run: RunFolder) -> dict[str, tuple[list[Image], Labels]
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"The layers of {run.path} can't be restored: {error}.") from error
+
+
+def bring_back(viewer: Any, run: RunFolder, data: DataChoice) -> dict[str, Shown]:
+    """Restore the layers of a run, and choose them, its files and its classes as they were chosen then.
+
+    Returns
+    -------
+    dict of str to Shown
+        Name of the record -> the layer that shows it.
+
+    Raises
+    ------
+    SegNetError
+        If the run folder is damaged.
+    """
+    restored = restore(viewer, run)
+    records = {record.name: record for record in run.pairs}
+    shown = {name: Shown.of(images, records[name].axes) for name, (images, _) in restored.items()}
+    for name, (images, labels) in restored.items():
+        data.choose_pair(images, labels, records[name].axes)
+        if len(restored) > 1:
+            data.add_current()
+    files = [r for r in records.values() if r.name not in restored and len(r.images) == 1]
+    if files:
+        data.add_files([(Path(r.images[0]), Path(r.labels)) for r in files])
+    data.restore_config(run.config.data)
+    return shown
 
 
 def _restore_pair(viewer: Any, record: PairRecord, described: dict[str, Any]) -> tuple[list[Image], Labels]:

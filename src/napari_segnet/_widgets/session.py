@@ -7,9 +7,9 @@ to `changed` and `learned`. One session a viewer, however many docks it has.
 from __future__ import annotations
 
 import contextlib
-import time
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,19 +17,21 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_segnet import events
 from napari_segnet._widgets import recovery, sentences, snapshot
-from napari_segnet._widgets.answers import Answers, Shown
+from napari_segnet._widgets.answers import Answers
 from napari_segnet._widgets.client import WORKER, WorkerClient
 from napari_segnet._widgets.data_choice import DataChoice
-from napari_segnet._widgets.labelling import FilePair
 from napari_segnet._widgets.model_choice import ModelChoice
 from napari_segnet._widgets.offers import Offers
 from napari_segnet._widgets.outputs import OutputLayers
+from napari_segnet._widgets.prediction import Prediction
 from napari_segnet._widgets.preferences import settings_from_preferences
 from napari_segnet._widgets.progress import Progress
+from napari_segnet._widgets.scratch import Scratch
+from napari_segnet._widgets.settings import Settings
 from napari_segnet._widgets.steps import Steps
 from napari_segnet._widgets.view_follower import ViewFollower
 from napari_segnet.errors import SegNetError
-from napari_segnet.models.info import ModelInfo, read_info
+from napari_segnet.models.info import read_info
 from napari_segnet.run import RunFolder, home
 
 Phase = Literal["starting", "idle", "preparing", "training", "stopping", "predicting", "broken"]
@@ -72,8 +74,8 @@ class Session(QObject):
         self.notices: list[str] = []
         self.device = ""
         self.resumable: RunFolder | None = None
-        self._prediction: Path | None = None
-        self._result = ""
+        self._prediction: Prediction | None = None
+        self._scratch = Scratch()
         self.view = ViewFollower(viewer, self.client, self.data, self.answers, self._is_training, self)
         self.offers = Offers(lambda: not self.busy and self.resumable is None, self)
         self.offers.changed.connect(self.changed)
@@ -112,6 +114,7 @@ class Session(QObject):
             return
         self.client.start()
         self.offers.look()
+        self.steps.run("left over", self._scratch.left_over_steps())
 
     def close(self) -> None:
         """End the worker and forget everything that is going on; the run folder keeps what was learned."""
@@ -120,7 +123,8 @@ class Session(QObject):
         self.view.stop()
         self.offers.stop()
         self.resumable, self.notices, self.progress = None, [], Progress()
-        self._prediction, self._result, self.device = None, "", ""
+        self._scratch.give_up()
+        self._prediction, self.device = None, ""
         self.client.close()
         self.phase = "starting"
 
@@ -133,14 +137,22 @@ class Session(QObject):
 
     def train(self) -> None:
         """Write the run folder from what is painted now, and have the worker learn it."""
+        self._begin(self.settings)
+
+    def improve(self) -> None:
+        """Let the model that predicts learn on, with what is painted now: after corrections."""
+        if self.models.path is not None:
+            self._begin(replace(self.settings, start_from=self.models.path))
+
+    def _begin(self, settings: Settings) -> None:
         if self.busy or self._closed:
             return
         try:
+            start = None if settings.start_from is None else read_info(settings.start_from)
+            self.data.follow(start)
             # What was painted in the last moment isn't counted yet; the snapshot counts again, and checks.
             if not self.data.counting:
-                self.data.check()
-            if self.settings.start_from is not None:
-                read_info(self.settings.start_from)
+                self.data.check(start)
         except SegNetError as error:
             self._say_error(error)
             return
@@ -148,7 +160,7 @@ class Session(QObject):
         self.notices, self.progress, self.offers.run = [], Progress(), None
         self.learned.emit()
         written = snapshot.Written()
-        steps = snapshot.write_run(self.data, self.settings, home(), written)
+        steps = snapshot.write_run(self.data, settings, start, home(), written)
         self.steps.run("snapshot", steps, lambda: self._train(written), self._on_job_failed)
 
     def _train(self, written: snapshot.Written) -> None:
@@ -181,20 +193,10 @@ class Session(QObject):
         if run is None or self.viewer is None:
             return
         try:
-            restored = recovery.restore(self.viewer, run)
-            records = {record.name: record for record in run.pairs}
+            self.answers.shown = recovery.bring_back(self.viewer, run, self.data)
         except SegNetError as error:
             self._say_error(error)
             return
-        self.answers.shown = {name: Shown.of(images, records[name].axes) for name, (images, _) in restored.items()}
-        for name, (images, labels) in restored.items():
-            self.data.choose_pair(images, labels, records[name].axes)
-            if len(restored) > 1:
-                self.data.add_current()
-        files = [r for r in records.values() if r.name not in restored and len(r.images) == 1]
-        if files:
-            self.data.add_files([(Path(r.images[0]), Path(r.labels)) for r in files])
-        self.data.restore_config(run.config.data)
         self.models.begin(run)
         self.resumable = run
         if resume:
@@ -206,8 +208,8 @@ class Session(QObject):
     def stop(self) -> None:
         """Ask the worker to finish its step and save, or drop what is being prepared."""
         if self.phase == "preparing":
-            self.steps.cancel("snapshot")
-            self.steps.cancel("inputs")
+            self._drop_preparation()
+            self._end_prediction()
             self._set("idle", "Stopped.")
         elif self.phase in ("training", "predicting"):
             was_training = self.phase == "training"
@@ -224,8 +226,8 @@ class Session(QObject):
         """Copy the model to a file of its own."""
         self._try(lambda: self.models.save(path))
 
-    def predict(self) -> None:
-        """Apply the model to the chosen image, or to all pairs."""
+    def predict(self, after: str = "") -> None:
+        """Apply the model to the chosen image, or to all pairs; `after` is the sentence of a training just ended."""
         if self.busy or self._closed:
             return
         try:
@@ -235,40 +237,34 @@ class Session(QObject):
         except SegNetError as error:
             self._say_error(error)
             return
-        out = home() / "predictions" / f"{time.strftime('%Y%m%d-%H%M%S')}-{time.monotonic_ns() % 10**6:06d}"
+        prediction = self._prediction = Prediction(self._scratch.new_folder(), len(wanted), after=after)
         inputs: list[dict[str, Any]] = []
         self._set("preparing", "Handing the images over ...")
-        steps = snapshot.write_inputs(self.viewer, wanted, out, inputs, self.answers.shown_for_prediction)
-        self.steps.run("inputs", steps, lambda: self._predict(out, inputs, info), self._on_job_failed)
+        steps = snapshot.write_inputs(self.viewer, wanted, prediction.out, inputs, self.answers.shown_for_prediction)
+        self.steps.run("inputs", steps, lambda: self._predict(prediction, inputs), self._on_job_failed)
 
-    def _predict(self, out: Path, inputs: list[dict[str, Any]], info: ModelInfo) -> None:
-        model = self.models.path
+    def predict_files(self, images: Sequence[Path], out: Path) -> None:
+        """Apply the model to image files, and write the answers into a folder as at the shell."""
+        if self.busy or self._closed or not images:
+            return
+        self._predict(Prediction(out, len(images), keeps=True), [str(path) for path in images])
+
+    def _predict(self, prediction: Prediction, inputs: Sequence[Any]) -> None:
+        try:
+            info, model = self.models.info(), self.models.path
+        except SegNetError as error:
+            self._on_job_failed(error)
+            return
         if model is None:
             return
-        self._prediction = out
-        self.answers.classes = info.classes
+        self._prediction, self.notices = prediction, []
         # A model of objects is asked for objects.
         instances = self.settings.instances or info.task == "instances"
-        self.answers.instances = instances
+        if not prediction.keeps:
+            self.answers.classes, self.answers.instances = info.classes, instances
         self.client.start()
         self._set("predicting", "Predicting ...")
-        self.client.send(
-            "predict",
-            model=str(model),
-            inputs=inputs,
-            out=str(out),
-            probabilities=self.settings.probabilities,
-            uncertainty=self.settings.uncertainty,
-            instances=instances,
-            config=self.settings.predict_config(),
-        )
-
-    def show_files(self, pair: FilePair) -> None:
-        """Show a pair of files as layers; they are opened lazily, and stay in the list as files."""
-        if self.viewer is not None:
-            image = snapshot.layer_of_file(self.viewer, pair.image)
-            labels, axes = snapshot.labels_of_file(self.viewer, pair.labels, image)
-            self.data.choose_pair([image], labels, axes)
+        self.client.send(**prediction.command(model, inputs, self.settings, instances))
 
     # ------------------------------------------------------------------ events
 
@@ -310,16 +306,21 @@ class Session(QObject):
         self.steps.run("preview", steps, self._pass_on_what_was_said)
 
     def _on_progress(self, event: events.Progress) -> None:
-        if self.phase == "predicting":
-            share = f" {100 * event.done // max(event.total, 1)} %"
-            self._set("predicting", f"Predicting ...{share}")
+        if self.phase == "predicting" and self._prediction is not None:
+            self._set("predicting", self._prediction.progress(event))
 
     def _on_predicted(self, event: events.Predicted) -> None:
+        if self._prediction is not None:
+            self._prediction.done += 1
+            if self._prediction.keeps:
+                return
         self.steps.run(f"show {event.name}", self.answers.show_steps(event), self._pass_on_what_was_said)
 
     def _on_finished(self, event: events.Finished) -> None:
         if self._prediction is not None:
-            self._after_prediction(event)
+            words = self._prediction.end(event.reason)
+            self._end_prediction()
+            self._set("idle", words)
             return
         self.resumable = self.models.run if event.reason == "stopped" else None
         if event.reason == "stopped" and self.models.run is not None:
@@ -331,47 +332,56 @@ class Session(QObject):
             self.settings.start_from = self.models.last
         self._set("idle", sentences.end_of(event.reason, self.progress))
         if self.settings.predict_when_finished and self.models.path is not None and self.data.images:
-            self._result = self.sentence
-            self.predict()
+            self.predict(after=self.sentence)
 
-    def _after_prediction(self, event: events.Finished) -> None:
-        out, self._prediction = self._prediction, None
-        words = "Stopped." if event.reason == "stopped" else "The prediction is in the layers."
-        words, self._result = f"{self._result} {words}".strip(), ""
-        self._set("idle", words)
-        if out is not None:
+    def _end_prediction(self) -> None:
+        prediction, self._prediction = self._prediction, None
+        if prediction is not None and not prediction.keeps:
             # Queued behind the layers that are still being filled from it.
-            self.steps.run(f"remove {out.name}", snapshot.remove_steps(out))
+            self.steps.run(f"remove {prediction.out.name}", self._scratch.remove_steps(prediction.out))
 
     def _on_failed(self, event: events.Failed) -> None:
-        out, self._prediction = self._prediction, None
+        was, prediction = self.phase, self._prediction
+        self._drop_preparation()
+        self._end_prediction()
         run = self.models.run
-        if out is not None:
-            self.steps.run(f"remove {out.name}", snapshot.remove_steps(out))
-        elif run is not None and recovery.epochs_done(run):
+        if run is not None and prediction is None and was in ("training", "stopping"):
             # Such as a full disk: once mended, it can go on.
-            self.resumable = run
-        elif run is not None:
-            self.resumable = None
-            recovery.dismiss(run)
+            self.resumable = run if recovery.epochs_done(run) else None
+            if self.resumable is None:
+                recovery.dismiss(run)
+        rest = prediction.rest() if prediction is not None else ""
         if event.bug:
-            where = f"Details are in {self.client.log}."
+            where = f"Details are in {self.client.log}. {rest}"
             self._say_error(SegNetError(f"The worker failed: {event.problem}", where), "idle")
         else:
-            self._say_error(SegNetError(event.problem, event.remedy), "idle")
+            self._say_error(SegNetError(event.problem, f"{event.remedy} {rest}"), "idle")
 
     def _on_died(self, how: str) -> None:
-        was, loaded = self.phase, bool(self.device)
-        self.device, self._prediction, self._result = "", None, ""
+        was, loaded, prediction = self.phase, bool(self.device), self._prediction
+        self.device = ""
+        said = self.sentence if self.is_error else ""
+        if was == "preparing":
+            # What is being prepared goes on: the worker starts again when it is ready.
+            self._set(was, sentences.death(how, was, loaded, said, self.client.log), is_error=True)
+            return
+        self._end_prediction()
+        if prediction is not None:
+            was = "predicting"
+        words = sentences.death(how, was, loaded, said, self.client.log)
         if was in ("training", "stopping"):
             self.resumable = self.models.run
-        said = self.sentence if self.is_error else ""
-        words = sentences.death(how, was, loaded, said, self.client.log)
-        broken = loaded and was in ("training", "stopping")
-        waits = was == "preparing"
-        self._set("broken" if broken else was if waits else "idle", words, is_error=True)
+            self._set("broken" if loaded else "idle", words, is_error=True)
+        else:
+            rest = prediction.rest() if prediction is not None else ""
+            self._set("idle", f"{words} {rest}".strip(), is_error=True)
+
+    def _drop_preparation(self) -> None:
+        self.steps.cancel("snapshot")
+        self.steps.cancel("inputs")
 
     def _on_job_failed(self, error: SegNetError) -> None:
+        self._end_prediction()
         self._say_error(error, "idle")
 
     # ------------------------------------------------------------------- words

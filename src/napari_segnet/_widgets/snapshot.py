@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from napari_segnet.models.info import ModelInfo
 from napari_segnet.run import PairRecord, RunFolder, new_run_path
 
 MOST_SHOWN = 24
-"""Most files that are predicted into layers; more belong on the command line."""
+"""Most files that are predicted into layers; more belong into a folder."""
 
 
 @dataclass
@@ -37,13 +36,17 @@ class Written:
     shown: dict[str, Shown] = field(default_factory=dict)
 
 
-def write_run(data: DataChoice, settings: Settings, parent: Path, written: Written) -> Iterator[Any]:
+def write_run(
+    data: DataChoice, settings: Settings, start: ModelInfo | None, parent: Path, written: Written
+) -> Iterator[Any]:
     """Make a run folder from what is chosen and painted now, step by step.
 
     Parameters
     ----------
     data : DataChoice
     settings : Settings
+    start : ModelInfo or None
+        The model that learning starts from.
     parent : Path
         Folder of the new run folder.
     written : Written
@@ -55,8 +58,8 @@ def write_run(data: DataChoice, settings: Settings, parent: Path, written: Writt
         If the data can't be learned from, or the disk is full.
     """
     yield from data.count_steps()
-    data.check()
-    config = settings.run_config(data.config())
+    data.check(start)
+    config = settings.run_config(data.config(start))
     pairs = data.everything()
     names = _names(pairs)
     run = RunFolder.create(new_run_path(parent, names[0]), config)
@@ -112,7 +115,7 @@ def wanted_inputs(data: DataChoice, all_pairs: bool) -> list[LayerPair | FilePai
     if len(files) > MOST_SHOWN:
         raise DataError(
             f"{len(files)} files are too many to show as layers.",
-            "Save the model, and run: napari-segnet predict MODEL FOLDER --out DIR.",
+            "Press Files ... to predict them into a folder.",
         )
     return wanted
 
@@ -165,6 +168,8 @@ def write_inputs(
             yield
             continue
         images, _ = pair.layers()
+        if not images:
+            raise DataError("A layer was deleted while the images were being handed over.", "Press Predict again.")
         references = [_layers.file_of(image, pair.axes) for image in images]
         paths = _layers.image_files(out / "inputs", name, len(images))
         if all(reference is not None for reference in references):
@@ -175,10 +180,11 @@ def write_inputs(
         shown[name] = Shown.of(images, pair.axes)
 
 
-def remove_steps(folder: Path) -> Iterator[None]:
-    """Delete a folder of inputs and answers, at the turn of the step."""
-    shutil.rmtree(folder, ignore_errors=True)
-    yield
+def show_files(viewer: Any, data: DataChoice, pair: FilePair) -> None:
+    """Show a pair of files as layers, and choose them; they are opened lazily, and stay in the list as files."""
+    image = layer_of_file(viewer, pair.image)
+    labels, axes = labels_of_file(viewer, pair.labels, image)
+    data.choose_pair([image], labels, axes)
 
 
 def layer_of_file(viewer: Any, path: Path) -> Image:

@@ -78,13 +78,19 @@ class TrainSection(parts.Section):
         self.train = parts.button("Train", "", session.train)
         self.train.setMinimumHeight(28)
         self.train.setStyleSheet("font-weight: bold;")
+        self.improve = parts.button(
+            "Improve",
+            "Let the model that predicts learn on from your strokes of now: paint where it is wrong, then press this.",
+            session.improve,
+        )
+        self.improve.setMinimumHeight(28)
         self.stop = parts.button(
             "Stop", "Finish the step and save the best and the last model. You can resume later.", session.stop
         )
         self.resume = parts.button(
             "Resume", "Go on from the last checkpoint, with the strokes of then.", session.resume
         )
-        self.body.addLayout(parts.row(self.train, self.stop, self.resume, stretch=0))
+        self.body.addLayout(parts.row(self.train, self.improve, self.stop, self.resume, stretch=0))
         self.warnings = parts.words(colour=parts.WARNING)
         self.warnings.setToolTip("Things to know about these data. None of them keeps the network from learning.")
         self.body.addWidget(self.warnings)
@@ -104,7 +110,8 @@ class TrainSection(parts.Section):
     def refresh(self) -> None:
         """Show what the session holds."""
         session = self._session
-        problem = session.data.problem()
+        start = session.models.start
+        problem = session.data.problem(start)
         parts.fill(self.preset, [(name, name) for name in PRESETS], session.settings.preset)
         if self.minutes.value() != (session.settings.minutes or 0):
             blocked = self.minutes.blockSignals(True)
@@ -118,13 +125,16 @@ class TrainSection(parts.Section):
         for widget in (self.preset, self.minutes, self.start, self.advanced):
             widget.setEnabled(not busy)
         self.train.setEnabled(not busy and not problem)
+        known = session.models.known
+        self.improve.setVisible(known is not None and not busy)
+        self.improve.setEnabled(known is not None and not session.data.problem(known))
         self.stop.setVisible(session.phase in ("preparing", "training", "predicting", "stopping"))
         self.stop.setEnabled(session.phase != "stopping")
         self.resume.setVisible(session.resumable is not None and not busy)
         self.resume.setStyleSheet("font-weight: bold;" if session.phase == "broken" else "")
         self.advanced.refresh()
-        known = [*session.notices[-3:], *(w for w in session.data.warnings() if w not in session.notices)]
-        parts.say(self.warnings, "\n".join(known[:4]))
+        told = [*session.notices[-3:], *(w for w in session.data.warnings(start) if w not in session.notices)]
+        parts.say(self.warnings, "\n".join(told[:4]))
         sentence = problem if problem and not busy and not session.is_error else session.sentence
         parts.say(self.status, sentence, parts.ERROR if session.is_error else parts.QUIET)
         self.refresh_progress()
