@@ -77,7 +77,7 @@ def test_the_unet_is_that_of_segmentation_models_pytorch():
     [
         ({"name": "unett"}, r"Did you mean 'unet'"),
         ({"name": "unet", "encoder": "resnet19"}, r"no encoder called 'resnet19'. Did you mean 'resnet"),
-        ({"name": "unet", "encoder": "tu-nothing_like_it"}, "can't be used"),
+        ({"name": "unet", "encoder": "tu-resnet19"}, r"no encoder called 'tu-resnet19'. Did you mean 'tu-resnet"),
         ({"name": "plain-unet", "encoder": "resnet18"}, "has no encoder to choose"),
         ({"name": "plain-unet", "options": {"widht": 3}}, "no option 'widht'"),
         ({"name": "plain-unet", "options": {"width": 10**9}}, "less than or equal to 512"),
@@ -170,6 +170,10 @@ def test_a_header_that_claims_terabytes_costs_nothing(tmp_path):
         {"options": {"width": -1}},
         {"network": "os.system"},
         {"encoder": "resnet18"},
+        {"network": "unet", "options": {}, "encoder": "resnext101_32x48d"},
+        {"network": "unet", "options": {}, "encoder": "tu-vit_giant_patch14_dinov2"},
+        {"network": "unet", "options": {}, "encoder": "tu-hf-hub:somebody/something"},
+        {"network": "unet", "options": {}, "encoder": "tu-local-dir:/tmp"},
         {"patch_size": 10**12},
         {"classes": []},
         {"extra": 1},
@@ -180,8 +184,12 @@ def test_a_hostile_description_is_refused(tmp_path, change):
     path = tmp_path / "hostile.safetensors"
     described = {**json.loads(info().model_dump_json()), **change}
     write_header(path, {"__metadata__": {METADATA_KEY: json.dumps(described)}})
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelFileError):
         load_model(path)
+    # Nothing of what it asks for was allocated: the largest of these would take gigabytes.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '"x"', "[" * 100_000])

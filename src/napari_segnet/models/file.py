@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 
@@ -13,8 +12,10 @@ from torch import nn
 
 from napari_segnet.errors import ConfigError, ModelFileError
 from napari_segnet.models.info import METADATA_KEY, ModelInfo, model_path, read_header, read_info
-from napari_segnet.models.registry import build_network, network_spec
+from napari_segnet.models.registry import build_network
 from napari_segnet.run import write_atomically
+
+_SMALLEST_WITH_ENCODER = 1_000_000
 
 
 def write_model(path: Path, info: ModelInfo, network: nn.Module) -> None:
@@ -33,8 +34,8 @@ def write_model(path: Path, info: ModelInfo, network: nn.Module) -> None:
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[ModelInfo, nn.Module]:
     """Load a model file, or the best model of a run folder.
 
-    The shapes in the file are compared with those of the network that its description asks for before a byte of
-    the weights is read or allocated, so a wrong or hostile file costs nothing.
+    The shapes in the file are compared with those of the network that its description asks for before the weights
+    are read or allocated, so a wrong or hostile file costs next to nothing, whatever it asks for.
 
     Parameters
     ----------
@@ -75,11 +76,7 @@ def build_like(info: ModelInfo) -> nn.Module:
 def _compare_shapes(path: Path, info: ModelInfo) -> None:
     header = {name: entry for name, entry in read_header(path).items() if name != "__metadata__"}
     try:
-        # Networks of free width are built without memory. Those with encoders have sizes of their own, and some
-        # of them can't be built so.
-        place = contextlib.nullcontext() if network_spec(info.network).encoders else torch.device("meta")
-        with place:
-            expected = {name: tuple(value.shape) for name, value in build_like(info).state_dict().items()}
+        expected = {name: tuple(value.shape) for name, value in _build_without_memory(path, info).items()}
         found = {name: tuple(entry["shape"]) for name, entry in header.items()}
     except ConfigError as error:
         raise ModelFileError(f"{path} asks for a network that can't be built. {error}") from error
@@ -92,6 +89,17 @@ def _compare_shapes(path: Path, info: ModelInfo) -> None:
             f"{wrong!r} is {found.get(wrong, 'missing')} there, and {expected.get(wrong, 'not part of it')} here.",
             "The file is damaged, or was made by another version.",
         )
+
+
+def _build_without_memory(path: Path, info: ModelInfo) -> dict[str, torch.Tensor]:
+    try:
+        with torch.device("meta"):
+            return build_like(info).state_dict()
+    except RuntimeError:
+        # Some of timm's encoders compute with their weights while they are built. Their files are never small.
+        if path.stat().st_size < _SMALLEST_WITH_ENCODER:
+            raise ModelFileError(f"{path} is too small for the encoder {info.encoder!r} that it describes.") from None
+        return build_like(info).state_dict()
 
 
 def transfer(source: nn.Module, target: nn.Module, rows: dict[int, int]) -> None:

@@ -47,13 +47,26 @@ def build(request: NetworkRequest) -> nn.Module:
     """
     options = validated(Options, dict(request.options))
     encoder = request.encoder or DEFAULT_ENCODER
-    if not encoder.startswith("tu-") and encoder not in encoder_names():
-        raise unknown_name("encoder", encoder, encoder_names())
+    _check_name(encoder)
     network = _make(encoder, request, options, weights="imagenet" if request.weights == "imagenet" else None)
     if request.weights not in ("imagenet", "none"):
         _load_encoder(network, Path(request.weights))
     network.stride = 2**options.depth
     return network
+
+
+def _check_name(encoder: str) -> None:
+    if not encoder.startswith("tu-"):
+        if encoder not in encoder_names():
+            raise unknown_name("encoder", encoder, encoder_names())
+        return
+    import_smp()  # timm stumbles where torchvision does
+    import timm
+
+    name = encoder.removeprefix("tu-")
+    # timm also takes addresses of hubs and folders: a model file must never make us fetch or read those.
+    if not timm.is_model(name):
+        raise unknown_name("encoder", encoder, [f"tu-{known}" for known in timm.list_models()])
 
 
 def _make(encoder: str, request: NetworkRequest, options: Options, weights: str | None) -> nn.Module:
@@ -69,6 +82,8 @@ def _make(encoder: str, request: NetworkRequest, options: Options, weights: str 
             classes=request.outputs,
         )
     except (KeyError, ValueError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and torch.get_default_device().type == "meta":
+            raise  # some encoders compute with their weights, and can't be built without memory
         if weights and not isinstance(error, ValueError | KeyError):
             raise _no_weights(encoder, error) from error
         raise ConfigError(f"The encoder {encoder!r} can't be used: {error}.", "See napari-segnet encoders.") from error
