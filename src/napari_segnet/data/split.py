@@ -63,7 +63,8 @@ def split(
     """Divide annotated planes into training and validation regions.
 
     Four or more images are divided by image (planes of one stack stay together); fewer by cutting each plane in
-    two rectangles; with too little annotation for that, everything is for training.
+    two rectangles, because a whole image would be a third or half of what there is to learn from; with too little
+    annotation for that, everything is for training.
 
     Parameters
     ----------
@@ -102,7 +103,8 @@ def split(
     train = tuple(region for region, _ in cuts)
     validation = tuple(region for _, region in cuts if region)
     pixels = sum(_annotated(targets[r.pair], r) for r in validation)
-    return Split(train, validation, f"Validation on a block at the border of the image: {pixels} annotated pixels.")
+    each = "the image" if len(names) == 1 else "each image"
+    return Split(train, validation, f"Validation on a block at the border of {each}: {pixels} annotated pixels.")
 
 
 def _too_little(targets: Sequence[NDArray[np.uint8]]) -> bool:

@@ -63,6 +63,7 @@ class Saver:
     def __init__(self, run: RunFolder, ready: Prepared, learner: Learner) -> None:
         self._run, self._ready, self._learner = run, ready, learner
         self._best: dict[str, torch.Tensor] | None = None
+        self._reaches: list[int | None] = []
 
     def remember(self, best: bool) -> None:
         """Keep a copy of the averaged weights if they are the best so far."""
@@ -73,7 +74,7 @@ class Saver:
         """Write the best model, the last model, then the checkpoint, each whole or not at all."""
         learner = self._learner
         network = learner.refresh_average(lambda: statistics_batches(learner, self._ready.lesson, learner.config))
-        info = model_info(self._ready, network, self._scores())
+        info = model_info(self._ready, network, self._scores()).replace(receptive_field=self._reach(network))
         write_model(self._run.last, info, network)
         if self._best is not None:
             self._write_best(info)
@@ -91,11 +92,17 @@ class Saver:
         images = [
             self._ready.cache.read(r.pair, (_middle(r.top, r.bottom), _middle(r.left, r.right))) for r in shown[:4]
         ]
-        reach = receptive_field(network, info.channels, info.stride)
-        plain = info.replace(normalization=Normalization(mode="none"), receptive_field=reach)
+        plain = info.replace(normalization=Normalization(mode="none"))
         halo = measure_halo(network, plain, images, device=self._learner.device)
-        write_model(self._run.model, info.replace(halo=halo, receptive_field=reach), network)
+        write_model(self._run.model, info.replace(halo=halo), network)
         yield events.Finished(reason, str(self._run.model), self._scores())
+
+    def _reach(self, network: nn.Module) -> int | None:
+        # The same for all weights: found once, at the first checkpoint.
+        if not self._reaches:
+            info = model_info(self._ready, network, {})
+            self._reaches.append(receptive_field(network, info.channels, info.stride))
+        return self._reaches[0]
 
     def _write_best(self, info: ModelInfo) -> None:
         holder = copy.deepcopy(self._learner.average)
