@@ -68,6 +68,7 @@ def test_a_row_for_each_image_and_class(folders, tmp_path):
     missed = rows[-1]
     assert (float(missed["dice"]), float(missed["recall"]), missed["truth_pixels"]) == (0, 0, "64")
     assert float(missed["pixel_accuracy"]) == pytest.approx(1 - 64 / 2000)
+    assert float(missed["image_pixel_accuracy"]) == pytest.approx(1 - 64 / 2000)
 
 
 def test_the_report_needs_no_other_file(folders, tmp_path):

@@ -40,6 +40,9 @@ def test_every_score_is_that_of_scikit_learn(prediction, truth):
         ("recall", metrics.recall_score),
     ):
         np.testing.assert_allclose([getattr(s, name) for s in scores.values()], theirs(truth, prediction, **options))
+    for value, found in scores.items():
+        if found.truth_pixels + found.predicted_pixels:
+            assert found.pixel_accuracy == pytest.approx(np.mean((truth == value) == (prediction == value)))
 
 
 @given(labels, labels)

@@ -23,6 +23,8 @@ from napari_segnet.run import write_atomically
 
 _NOT_LABELS = ("_probabilities", "_uncertainty")
 _MEASURES = ("dice", "iou", "precision", "recall")
+_OF_CLASS = (*_MEASURES, "pixel_accuracy")
+_WHOLE = "image_pixel_accuracy"
 
 
 def evaluate_files(
@@ -121,7 +123,7 @@ def _summarize(rows: list[Row], rules: Rules, pairing: Pairing) -> dict[str, Any
         summary["per_class"][str(value)] = {
             "value": value,
             "name": scores[0].name,
-            **{name: plain(mean(getattr(s, name) for s in scores)) for name in _MEASURES},
+            **{name: plain(mean(getattr(s, name) for s in scores)) for name in _OF_CLASS},
             "images": sum(not math.isnan(s.dice) for s in scores),
             "truth_pixels": sum(s.truth_pixels for s in scores),
             "predicted_pixels": sum(s.predicted_pixels for s in scores),
@@ -150,16 +152,16 @@ def _write(out: Path, rows: list[Row], rules: Rules, summary: dict[str, Any]) ->
 
 
 def _table(rows: list[Row], rules: Rules) -> str:
-    per_image = ["pixel_accuracy", *(["ap50", "ap"] if rules.instances else [])]
-    columns = ["image", "class", "name", *_MEASURES, "truth_pixels", "predicted_pixels", *per_image]
+    per_image = ["ap50", "ap"] if rules.instances else []
+    columns = ["image", "class", "name", *_OF_CLASS, "truth_pixels", "predicted_pixels", _WHOLE, *per_image]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         for value in rules.values:
             scores = row.scores.per_class[value]
-            cells = {name: getattr(scores, name) for name in (*_MEASURES, "truth_pixels", "predicted_pixels")}
-            cells |= {name: getattr(row.scores, name) for name in per_image}
+            cells = {name: getattr(scores, name) for name in (*_OF_CLASS, "truth_pixels", "predicted_pixels")}
+            cells |= {_WHOLE: row.scores.pixel_accuracy, **{name: getattr(row.scores, name) for name in per_image}}
             cells = {name: "" if plain(cell) is None else cell for name, cell in cells.items()}
             writer.writerow({"image": row.name, "class": value, "name": scores.name, **cells})
     return text.getvalue()

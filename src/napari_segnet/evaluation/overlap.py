@@ -23,7 +23,10 @@ _BLOCK = 2**22
 
 @dataclass(frozen=True)
 class ClassScore:
-    """Scores of one class; NaN where the class is in neither image."""
+    """Scores of one class; NaN where the class is in neither image.
+
+    `pixel_accuracy` is the share of all counted pixels for which "this class or not" is right.
+    """
 
     value: int
     name: str
@@ -31,6 +34,7 @@ class ClassScore:
     iou: float
     precision: float
     recall: float
+    pixel_accuracy: float
     truth_pixels: int
     predicted_pixels: int
 
@@ -108,6 +112,7 @@ def class_scores(
         Names of values; others are called by their number.
     """
     scores = {}
+    total = float(matrix.sum())
     for k, value in enumerate(values):
         both = float(matrix[k, k])
         true, predicted = float(matrix[k].sum()), float(matrix[:, k].sum())
@@ -119,6 +124,7 @@ def class_scores(
             iou=both / either if either else math.nan,
             precision=both / max(predicted, 1) if either else math.nan,
             recall=both / max(true, 1) if either else math.nan,
+            pixel_accuracy=(total - either + both) / total if either else math.nan,
             truth_pixels=int(true),
             predicted_pixels=int(predicted),
         )

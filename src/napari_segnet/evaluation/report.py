@@ -97,10 +97,10 @@ def write_report(rows: Sequence[Row], summary: dict[str, Any]) -> str:
     heads = [_TITLES[name] for name in measures]
     overall = _table(heads, [[_number(summary[name]) for name in measures]])
     classes = _table(
-        ["Class", "Dice", "IoU", "Precision", "Recall", "Images"],
+        ["Class", "Dice", "IoU", "Pixel accuracy", "Precision", "Recall", "Images"],
         [
             [html.escape(f"{c['name']}" if c["name"] == value else f"{c['name']} ({value})")]
-            + [_number(c[name]) for name in ("dice", "iou", "precision", "recall")]
+            + [_number(c[name]) for name in ("dice", "iou", "pixel_accuracy", "precision", "recall")]
             + [str(c["images"])]
             for value, c in summary["per_class"].items()
         ],
