@@ -13,11 +13,9 @@ import numpy as np
 
 from napari_segnet.axes import ArrayLike, PlaneStack, check_axes, guess_axes, to_planes, view
 from napari_segnet.errors import DataError, SegNetError
-from napari_segnet.io.formats import DAMAGE, SUFFIXES, RawImage, is_zarr
+from napari_segnet.io.formats import DAMAGE, SUFFIXES, RawImage, format_of, is_zarr
 from napari_segnet.io.guard import GuardedArray
 from napari_segnet.io.labels import as_labels, check_lossless, join_channels
-
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True)
@@ -149,27 +147,20 @@ def _read(path: Path, *, indices: bool) -> RawImage:
 
 
 def _reader_output(path: Path, *, indices: bool) -> RawImage:
-    # The libraries are imported where they are needed: opening the dock must not wait for them.
-    from napari_segnet.io import nifti, ome_zarr, pictures, tiff
-
     if path.is_dir():
         if is_zarr(path):
+            # Imported where it is needed: opening the dock must not wait for zarr.
+            from napari_segnet.io import ome_zarr
+
             return ome_zarr.read_zarr(path)
         raise DataError(f"{path} is a folder, not an image.", "Name a file in it, or an OME-Zarr folder.")
-    name = path.name.lower()
-    if not name.endswith(SUFFIXES):
+    if not path.name.lower().endswith(SUFFIXES):
         raise DataError(f"{path} is of no format that can be read.", f"Formats: {', '.join(SUFFIXES)}.")
     with path.open("rb") as file:
         start = file.read(4)
     if not start:
         raise DataError(f"{path} is empty.", "Copy or save it again.")
-    if name.endswith(".npy"):
-        return RawImage(np.load(path, mmap_mode="r", allow_pickle=False))
-    if name.endswith((".nii", ".nii.gz")):
-        return nifti.read_nifti(path)
-    if start in _TIFF_MAGIC:
-        return tiff.read_tiff(path)
-    return pictures.read_picture(path, indices=indices)
+    return format_of(path, start).read(path, indices=indices)
 
 
 def _without_alpha(raw: RawImage, axes: str) -> ArrayLike:
