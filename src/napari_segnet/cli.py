@@ -256,7 +256,9 @@ def doctor() -> None:
 
     found = checks()
     print_table(("", "what", "found", "remedy"), [(c.status, c.name, c.found, c.remedy) for c in found])
-    if any(c.status == "fail" for c in found):
+    failed = [c.name for c in found if c.status == "fail"]
+    if failed:
+        typer.echo(f"error: {', '.join(failed)}: this does not work yet. The table says how to mend it.", err=True)
         raise typer.Exit(2)
 
 

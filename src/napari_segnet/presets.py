@@ -11,7 +11,7 @@ from napari_segnet.errors import ConfigError
 PRESETS: dict[PresetName, str] = {
     "fast": "An answer in a minute or two: a narrow U-Net, small patches.",
     "balanced": "Some minutes: a wider U-Net on larger patches.",
-    "best": "As long as it takes: a U-Net with a ResNet-34 encoder, large patches, slow averaging.",
+    "best": "As long as it takes: a large U-Net (on a GPU with a ResNet-34 encoder), large patches, slow averaging.",
 }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -180,7 +178,7 @@ def test_a_killed_worker_resumes(make_viewer: Any, qtbot: Any) -> None:
         lambda: dock.session.models.run is not None and any(dock.session.models.run.checkpoints.glob("*.safetensors")),
         timeout=SECONDS,
     )
-    os.kill(dock.session.client.pid, signal.SIGKILL)
+    psutil.Process(dock.session.client.pid).kill()
     qtbot.waitUntil(lambda: dock.session.phase == "broken", timeout=5000)
     assert np.array_equal(viewer.layers["strokes"].data, labels)
     run = dock.session.models.run

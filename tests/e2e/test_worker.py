@@ -1,9 +1,7 @@
 """The worker as the viewer sees it: a process that speaks JSON lines."""
 
 import json
-import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -141,7 +139,7 @@ def test_a_killed_worker_leaves_its_strokes(worker, make_run):
     before = np.load(run.pairs[0].labels)
     worker.tell(command="train", run=str(run.path))
     worker.until(events.Step)
-    os.kill(worker.process.pid, signal.SIGKILL)
+    psutil.Process(worker.process.pid).kill()
     worker.process.wait()
     assert run.state() == "interrupted"
     assert np.array_equal(np.load(run.pairs[0].labels), before)

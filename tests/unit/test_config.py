@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,6 +75,17 @@ def test_what_was_set_wins_over_the_preset():
     network, reasons = resolve(RunConfig().replace(model={"network": "unet"}), SMALL)
     assert network.model.options == {}
     assert "asked for" in reasons["network"]
+
+
+def test_presets_adapt_to_memory_and_annotation():
+    def chosen(**changes):
+        return resolve(RunConfig().replace(train={"preset": "best"}), replace(SMALL, **changes))[0].train
+
+    assert chosen(memory=0.1).batch_size < chosen(memory=64.0).batch_size
+    assert chosen(annotated=500).epochs < chosen(annotated=5_000_000).epochs
+    large = {"height": 4000, "width": 4000}
+    assert chosen(**large, device="cuda").patch_size > chosen(**large).patch_size
+    assert chosen(**large).patch_size > chosen(height=70, width=70).patch_size
 
 
 def test_a_training_without_an_end_is_refused():

@@ -147,6 +147,7 @@ def test_one_class_of_strokes_is_too_few(viewer: Any, open_dock: Any, spots: Any
     # A single class is taken for objects on a background ...
     assert dock.session.data.meaning.unlabelled == "background"
     assert dock.session.data.problem() == ""
+    qtbot.waitUntil(lambda: "Only class 1 is painted, on 3.8% of the pixels" in dock.train.warnings.text())
     # ... and can't be learned if the rest is ignored.
     dock.session.data.set_meaning("semantic", "ignore")
     assert dock.session.data.problem().startswith("Only class 1 is painted")

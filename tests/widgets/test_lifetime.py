@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
+import sys
 import time
 import weakref
 from pathlib import Path
@@ -43,7 +42,7 @@ def test_a_killed_worker_costs_one_click(viewer: Any, open_dock: Any, spots: Any
     dock = open_dock()
     learn(dock, qtbot, 3)
     strokes = viewer.layers["strokes"].data.copy()
-    os.kill(dock.session.client.pid, signal.SIGKILL)
+    psutil.Process(dock.session.client.pid).kill()
     qtbot.waitUntil(lambda: dock.session.phase == "broken", timeout=5000)
     qtbot.waitUntil(dock.train.resume.isVisible)
     assert dock.train.status.text() == (
@@ -66,7 +65,7 @@ def test_a_worker_that_cannot_start_is_a_sentence(viewer: Any, open_dock: Any, s
 
 def test_a_worker_killed_while_idle_comes_back(viewer: Any, open_dock: Any, spots: Any, qtbot: Any) -> None:
     dock = open_dock()
-    os.kill(dock.session.client.pid, signal.SIGKILL)
+    psutil.Process(dock.session.client.pid).kill()
     qtbot.waitUntil(lambda: not dock.session.client.alive, timeout=5000)
     learn(dock, qtbot)
     stop(dock, qtbot)
@@ -183,7 +182,7 @@ def test_an_interrupted_run_is_offered_in_a_new_viewer(
     dock.session.data.set_class(2, name="square")
     learn(dock, qtbot, 3)
     image, strokes = spots[0].data.copy(), spots[1].data.copy()
-    os.kill(dock.session.client.pid, signal.SIGKILL)
+    psutil.Process(dock.session.client.pid).kill()
     qtbot.waitUntil(lambda: dock.session.phase == "broken", timeout=5000)
     viewer.window.remove_dock_widget(dock)
     viewer.layers.clear()
@@ -206,7 +205,7 @@ def test_strokes_come_back_beside_a_new_layer_of_their_name(
     dock = open_dock()
     learn(dock, qtbot, 3)
     strokes = spots[1].data.copy()
-    os.kill(dock.session.client.pid, signal.SIGKILL)
+    psutil.Process(dock.session.client.pid).kill()
     qtbot.waitUntil(lambda: dock.session.phase == "broken", timeout=5000)
     viewer.window.remove_dock_widget(dock)
     viewer.layers["strokes"].data = np.zeros_like(strokes)
@@ -222,7 +221,7 @@ def test_strokes_come_back_beside_a_new_layer_of_their_name(
 def test_not_now_is_remembered(viewer: Any, open_dock: Any, spots: Any, qtbot: Any, runs: Path) -> None:
     dock = open_dock()
     learn(dock, qtbot)
-    os.kill(dock.session.client.pid, signal.SIGKILL)
+    psutil.Process(dock.session.client.pid).kill()
     qtbot.waitUntil(lambda: dock.session.phase == "broken", timeout=5000)
     assert recovery.interrupted_run(runs) is not None
     viewer.window.remove_dock_widget(dock)
@@ -233,12 +232,43 @@ def test_not_now_is_remembered(viewer: Any, open_dock: Any, spots: Any, qtbot: A
     assert recovery.interrupted_run(runs) is None
 
 
-def test_a_full_disk_is_a_sentence(
-    viewer: Any, open_dock: Any, spots: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, runs: Path
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a matter of Unix")
+def test_a_disk_that_takes_no_more_is_a_sentence_and_nothing_is_half_written(
+    viewer: Any, open_dock: Any, qtbot: Any, runs: Path
+) -> None:
+    import resource
+
+    image = np.random.default_rng(0).integers(0, 255, (1500, 2000), np.uint8)
+    strokes = np.zeros(image.shape, np.uint8)
+    strokes[10:20, 10:500], strokes[100:120, 10:500] = 1, 2
+    viewer.add_image(image, name="large")
+    viewer.add_labels(strokes, name="marks")
+    dock = open_dock("--epochs", "2")
+    qtbot.waitUntil(lambda: not dock.session.data.counting, timeout=10_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        dock.session.train()
+        qtbot.waitUntil(lambda: dock.session.is_error, timeout=5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "can't be written" in dock.session.sentence
+    assert "Make room on that disk" in dock.session.sentence
+    assert dock.session.phase == "idle"
+    assert not list(runs.rglob("*.npy"))
+    assert np.array_equal(viewer.layers["marks"].data, strokes)
+    # With room again the next click works.
+    dock.session.train()
+    qtbot.waitUntil(lambda: dock.session.phase == "training", timeout=5000)
+    qtbot.waitUntil(lambda: dock.session.phase == "idle", timeout=10_000)
+
+
+def test_a_folder_that_cannot_be_is_a_sentence(
+    viewer: Any, open_dock: Any, spots: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     dock = open_dock()
-    (runs / "in the way").parent.mkdir(parents=True, exist_ok=True)
-    monkeypatch.setenv("NAPARI_SEGNET_HOME", "/dev/full/nowhere")
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("NAPARI_SEGNET_HOME", str(tmp_path / "file" / "nowhere"))
     dock.session.train()
     qtbot.waitUntil(lambda: dock.session.is_error, timeout=5000)
     assert "can't be written" in dock.session.sentence

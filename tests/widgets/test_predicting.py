@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from napari.layers import Image
 
@@ -81,7 +81,7 @@ def test_a_worker_that_dies_while_it_predicts_is_a_sentence(
         qtbot.waitUntil(lambda: "b.npy" in dock.session.sentence, timeout=5000)
         if press_stop:
             dock.session.phase = "stopping"
-        os.kill(dock.session.client.pid, signal.SIGKILL)
+        psutil.Process(dock.session.client.pid).kill()
         qtbot.waitUntil(lambda: dock.session.is_error, timeout=5000)
         assert dock.session.phase == "idle"
         assert dock.session.resumable is None

@@ -227,6 +227,43 @@ def test_stacks_and_channels(viewer: Any, open_dock: Any, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: dock.session.phase == "idle", timeout=10_000)
 
 
+def test_answers_lie_where_their_image_lies_however_it_is_turned(viewer: Any, open_dock: Any, qtbot: Any) -> None:
+    image = np.zeros((64, 80), np.uint8)
+    image[16:48, 20:60] = 200
+    strokes = np.zeros(image.shape, np.uint8)
+    strokes[2:5, 5:70], strokes[30:33, 25:55] = 1, 2
+    place = {
+        "scale": (0.5, 0.25),
+        "translate": (3, 7),
+        "rotate": 20,
+        "shear": [0.3],
+        "affine": np.array([[1, 0.1, 4], [0, 1, 5], [0, 0, 1]]),
+        "units": ("um", "um"),
+        "axis_labels": ("row", "column"),
+    }
+    viewer.add_image(image, name="spots", **place)
+    viewer.add_labels(strokes, name="strokes", **place)
+    dock = open_dock("--epochs", "2")
+
+    def check() -> None:
+        for name in ("prediction", "probability class 1", "uncertainty"):
+            layer = viewer.layers[name]
+            for corner in ((0, 0), (63, 79), (10, 40)):
+                assert np.allclose(layer.data_to_world(corner), viewer.layers["spots"].data_to_world(corner))
+            assert layer.axis_labels == ("row", "column")
+            assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
+
+    dock.session.train()
+    qtbot.waitUntil(lambda: finished(dock) and "uncertainty" in viewer.layers, timeout=10_000)
+    check()
+    spots = viewer.layers["spots"]
+    spots.shear, spots.rotate, spots.affine = [0.1], 35, np.array([[1, 0, 9], [0.2, 1, 5], [0, 0, 1]])
+    dock.session.predict()
+    qtbot.waitUntil(lambda: dock.session.busy, timeout=5000)
+    qtbot.waitUntil(lambda: finished(dock), timeout=10_000)
+    check()
+
+
 def test_multiscale_images(viewer: Any, open_dock: Any, qtbot: Any) -> None:
     image = np.zeros((128, 160), np.uint8)
     image[30:90, 40:120] = 250

@@ -187,13 +187,10 @@ class OutputLayers:
 
     def _place_like(self, layer: Layer, image: Image, axes: str) -> None:
         with self._own_change():
+            now = transform_of(layer, axes.replace("C", ""))
             for name, value in transform_of(image, axes).items():
-                now = layer.affine.affine_matrix if name == "affine" else getattr(layer, name)
-                if name in ("units", "axis_labels"):
-                    changed = tuple(now) != value
-                else:
-                    changed = name != "shear" and not np.array_equal(now, value)
-                if changed:
+                same = now[name] == value if isinstance(value, tuple) else np.array_equal(now[name], value)
+                if not same:
                     setattr(layer, name, value)
             layer.refresh(extent=False)
 

@@ -41,12 +41,36 @@ ADVANCED: tuple[Advanced, ...] = (
         "Encoder of the network unet, such as resnet18 or tu-convnext_tiny.",
     ),
     Advanced(
+        "model.weights",
+        "Encoder weights",
+        "choice",
+        "imagenet: an encoder that knows photographs already, fetched once from its hub. For the network unet.",
+        choices=("none", "imagenet"),
+    ),
+    Advanced(
+        "model.options.width",
+        "Width",
+        "int",
+        "Channels of plain-unet at full resolution. More see finer differences, and are slower.",
+        4,
+        256,
+    ),
+    Advanced("model.options.depth", "Depth", "int", "Levels of plain-unet. More see farther.", 1, 6),
+    Advanced(
         "train.epochs",
         "Epochs",
         "int",
         "Most epochs; it stops earlier when the minutes are over.",
         1,
         1_000_000,
+    ),
+    Advanced(
+        "train.steps_per_epoch",
+        "Steps an epoch",
+        "int",
+        "Steps between two looks at the validation.",
+        1,
+        100_000,
     ),
     Advanced("train.batch_size", "Batch size", "int", "Patches in one step. Fewer need less memory.", 1, 4096),
     Advanced(
@@ -65,6 +89,8 @@ ADVANCED: tuple[Advanced, ...] = (
         1e-6,
         1,
     ),
+    Advanced("train.loss", "Loss", "choice", "What is made small.", choices=("dice+ce", "ce", "dice")),
+    Advanced("train.ema", "Averaging", "float", "How slowly the averaged weights follow; 0: not at all.", 0, 0.9999),
     Advanced(
         "data.val_fraction",
         "Validation share",
@@ -122,14 +148,18 @@ class Settings:
         tree: dict[str, Any] = {"train": {"preset": self.preset, "preview_seconds": self.preview_seconds}}
         if self.minutes is not None:
             tree["train"]["minutes"] = self.minutes
-        if self.start_from is not None:
-            tree["model"] = {"weights": str(self.start_from)}
         for key, value in self.advanced.items():
             *path, last = key.split(".")
             leaf: dict[str, Any] = {last: value}
             for part in reversed(path):
                 leaf = {part: leaf}
             tree = merge(tree, leaf)
+        model = tree.get("model", {})
+        if "network" not in model and (model.get("encoder") or model.get("weights") == "imagenet"):
+            # An encoder can only be meant for the network that has one.
+            tree = merge(tree, {"model": {"network": "unet"}})
+        if self.start_from is not None:
+            tree = merge(tree, {"model": {"weights": str(self.start_from)}})
         return tree
 
     def run_config(self, data: DataConfig) -> RunConfig:

@@ -30,7 +30,7 @@ class TrainSection(parts.Section):
         self.advanced = AdvancedForm(session)
         self.fold = QToolButton()
         self.fold.setText("Advanced")
-        self.fold.setToolTip("Everything that the preset chooses can be changed here.")
+        self.fold.setToolTip("What the preset chooses can be changed here.")
         self.fold.setCheckable(True)
         self.fold.setAutoRaise(True)
         self.fold.setArrowType(Qt.ArrowType.RightArrow)

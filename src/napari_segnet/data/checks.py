@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_segnet.config import DataConfig, LabelClass
 
+_LIKE_STROKES = 0.05
 _FEW = 50
 """Annotated pixels below which a class is hardly learned."""
 
@@ -51,7 +52,7 @@ def check_labels(counts: Mapping[int, int], config: DataConfig, learned: Collect
         return _check_strokes(painted, config.classes, learned)
     if 0 not in known and len(painted) < 2:
         return [Problem("error", "Every pixel has the same class: leave the background unpainted (0).")]
-    return _few_pixels(painted, config.classes, learned)
+    return [*_like_strokes(painted, known, config.classes), *_few_pixels(painted, config.classes, learned)]
 
 
 def _check_instances(painted: Mapping[int, int], known: Mapping[int, int], config: DataConfig) -> list[Problem]:
@@ -75,6 +76,20 @@ def _check_strokes(
         )
         return [Problem("error", text)]
     return _few_pixels(painted, classes, learned)
+
+
+def _like_strokes(painted: Mapping[int, int], known: Mapping[int, int], classes: Sequence[LabelClass]) -> list[Problem]:
+    """Warn of strokes of one class that look like a mask."""
+    share = sum(painted.values()) / sum(known.values())
+    if len(painted) != 1 or share >= _LIKE_STROKES:
+        return []
+    value = next(iter(painted))
+    name = next((c.name for c in classes if c.value == value), f"class {value}")
+    text = (
+        f"Only {name} is painted, on {share:.1%} of the pixels, and all others count as background. If these are "
+        "strokes, paint some of the background too, as a class of its own."
+    )
+    return [Problem("warning", text)]
 
 
 def _few_pixels(painted: Mapping[int, int], classes: Sequence[LabelClass], learned: Collection[int]) -> list[Problem]:
