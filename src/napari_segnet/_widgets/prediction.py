@@ -55,6 +55,8 @@ class Prediction:
             words = f"Stopped: {words}" if reason == "stopped" else words
         else:
             words = "Stopped." if reason == "stopped" else "The prediction is in the layers."
+            if self.after and reason != "stopped":
+                words = f"{words} Paint where it is wrong, then press Improve."
         return f"{self.after} {words}".strip()
 
     def rest(self) -> str:

@@ -22,7 +22,8 @@ from napari_segnet.training.schedule import learning_rate
 _STATISTICS_BATCHES = 4
 _GUIDE_WEIGHT = 1.0
 _GUIDE_ENDS = 0.6
-"""The forest's answer has full weight at the start, and none after this share of the run."""
+_GUIDE_STEPS = 400
+"""The forest's answer has full weight at the start, and none after this share of the run, and so many steps."""
 _SELF_TRAINING_RAMP = 60
 """Steps until the averaged network has its full say: at first it knows nothing."""
 
@@ -120,7 +121,9 @@ def draw_batch(learner: Learner, lesson: Lesson, config: TrainConfig, progress: 
     """Return the augmented patches of the learner's next step, on its device."""
     step = learner.counters.step
     windows = lesson.sampler.draw(step, learner.counters.batch_size, window_size(config.patch_size, config.augment))
-    forest = _GUIDE_WEIGHT * max(0.0, 1 - progress / _GUIDE_ENDS) if windows.guide is not None else 0.0
+    # In a short run the network doesn't get beyond the forest: then the guide never fades completely.
+    faded = min(1.0, progress / _GUIDE_ENDS, step / _GUIDE_STEPS)
+    forest = _GUIDE_WEIGHT * (1 - faded) if windows.guide is not None else 0.0
     patches = augment(
         torch.from_numpy(windows.images).to(learner.device),
         torch.from_numpy(np.ascontiguousarray(windows.targets)).to(learner.device),
