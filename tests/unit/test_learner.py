@@ -4,9 +4,11 @@ import torch
 
 from napari_segnet.config import TrainConfig
 from napari_segnet.data.labels import IGNORE
+from napari_segnet.data.sampling import Windows
 from napari_segnet.errors import SegNetError
 from napari_segnet.models.registry import build_network
 from napari_segnet.training.learner import Batch, Learner, confusion, dice_of
+from napari_segnet.training.loop import Lesson, draw_batch
 from napari_segnet.training.losses import loss_function
 from napari_segnet.training.schedule import learning_rate
 
@@ -57,6 +59,22 @@ def test_the_average_of_a_trained_network_does_not_forget_it():
         return sum(float((a - b).abs().sum()) for a, b in zip(one.average.parameters(), before, strict=True))
 
     assert drift(trained=True) < 0.02 * drift(trained=False)
+
+
+@pytest.mark.parametrize(
+    ("step", "progress", "weight"),
+    [(0, 0.0, 1.0), (100, 0.95, 0.75), (400, 0.3, 0.5), (400, 0.6, 0.0), (2000, 0.9, 0.0)],
+)
+def test_the_forest_guides_a_short_run_to_its_end_and_fades_in_a_long_one(step, progress, weight):
+    class Sampler:
+        def draw(self, _step, batch, size):
+            guide = np.full((batch, 2, size, size), 0.5, np.float16)
+            return Windows(np.zeros((batch, 1, size, size), np.float32), np.zeros((batch, size, size), np.uint8), guide)
+
+    one = learner(patch_size=32)
+    one.counters.step = step
+    drawn = draw_batch(one, Lesson(Sampler(), (), first_class=0), one.config, progress)
+    assert drawn.guide_weight == pytest.approx(weight)
 
 
 def test_a_belief_is_sharper_than_the_answer_it_comes_from():
