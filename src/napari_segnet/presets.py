@@ -135,6 +135,8 @@ def resolve(config: RunConfig, data: Fingerprint, *, fine_tunes: bool = False) -
     if fine_tunes:
         settings["model"] = {}
         reasons["network"] = "that of the model it starts from."
+        # Smaller steps: a few corrections of hard places must not undo what it knows of all others.
+        settings["train"]["learning_rate"] /= 4
     elif chosen_network and chosen_network != settings["model"]["network"]:
         # The options of the preset's network mean nothing to another one.
         settings["model"] = {}
