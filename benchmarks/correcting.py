@@ -13,7 +13,6 @@ Every figure is the mean over test images of the mean Dice over foreground class
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 import napari_segnet as segnet
-from scribbles import Mask, Task, draw_strokes, mean_dice, read_task
+from scribbles import Mask, Task, add_row, draw_strokes, mean_dice, read_task
 
 
 def learn(task: Task, strokes: list[Mask], seconds: float, start: Path | None, save: Path | None) -> segnet.Model:
@@ -100,12 +99,7 @@ def main() -> None:
         task = read_task(folder, ordered=False)
         task = replace(task, train=task.train[: options.most_images])
         for row in measure(task, options.annotation, options.seconds, options.rounds):
-            if not rows:
-                print("| " + " | ".join(row) + " |\n|" + "---|" * len(row))
-            print("| " + " | ".join(str(value) for value in row.values()) + " |", flush=True)
-            rows.append(row)
-    if options.out:
-        options.out.write_text(json.dumps(rows, indent=1))
+            add_row(rows, row, options.out)
 
 
 if __name__ == "__main__":

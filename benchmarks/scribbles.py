@@ -258,6 +258,16 @@ def measure(task: Task, annotation: str, seconds: list[float], settings: list[st
     return row
 
 
+def add_row(rows: list[dict[str, object]], row: dict[str, object], out: Path | None) -> None:
+    """Add a row to a table: print it, under the heads if it is the first, and keep all as JSON."""
+    if not rows:
+        print("| " + " | ".join(row) + " |\n|" + "---|" * len(row))
+    print("| " + " | ".join(str(value) for value in row.values()) + " |", flush=True)
+    rows.append(row)
+    if out:
+        out.write_text(json.dumps(rows, indent=1))
+
+
 def main() -> None:
     """Measure what is asked for, print a table, and keep it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -270,19 +280,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the rows")
     options = parser.parse_args()
     print(f"# {device_name(pick_device())}, torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
-    rows = []
+    rows: list[dict[str, object]] = []
     for folder in options.folders:
         task = read_task(folder, options.ordered)
         if options.most_images:
             task = Task(task.name, task.train[: options.most_images], task.test, task.classes)
         for annotation in options.annotation:
             row = measure(task, annotation, options.seconds, options.set)
-            if not rows:
-                print("| " + " | ".join(row) + " |\n|" + "---|" * len(row))
-            print("| " + " | ".join(str(value) for value in row.values()) + " |", flush=True)
-            rows.append(row)
-            if options.out:
-                options.out.write_text(json.dumps(rows, indent=1))
+            add_row(rows, row, options.out)
 
 
 if __name__ == "__main__":

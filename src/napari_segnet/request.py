@@ -61,17 +61,19 @@ def build_config(
         if value is not None:
             said.setdefault(_PLACES[name], {})[name] = value
     config = apply_settings(validated(RunConfig, merge(tree, said)), settings)
-    asked = config.model.explicit()
-    # An encoder can only be meant for a network that has one.
-    if (asked.get("encoder") and "network" not in asked) or (
-        asked.get("weights") == "imagenet" and "network" not in asked
-    ):
-        config = config.replace(model={**asked, "network": "unet"})
-    if "network" in config.model.explicit():
-        spec = network_spec(config.model.network)
-        config = config.replace(model={**config.model.explicit(), "network": spec.name})
+    asked = with_network(config.model.explicit())
+    if "network" in asked:
+        spec = network_spec(asked["network"])
+        config = config.replace(model={**asked, "network": spec.name})
         _check_encoder(config, spec.encoders)
     return config
+
+
+def with_network(model: dict[str, Any]) -> dict[str, Any]:
+    """Return settings of the section model with a network, where an encoder or its weights alone were asked for."""
+    # An encoder can only be meant for a network that has one.
+    meant = model.get("encoder") or model.get("weights") == "imagenet"
+    return {**model, "network": "unet"} if meant and "network" not in model else model
 
 
 def _check_encoder(config: RunConfig, encoders: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_segnet.config import DataConfig, PresetName, RunConfig, merge, validated
 from napari_segnet.models.registry import NETWORKS
+from napari_segnet.request import with_network
 
 
 @dataclass(frozen=True)
@@ -154,10 +155,8 @@ class Settings:
             for part in reversed(path):
                 leaf = {part: leaf}
             tree = merge(tree, leaf)
-        model = tree.get("model", {})
-        if "network" not in model and (model.get("encoder") or model.get("weights") == "imagenet"):
-            # An encoder can only be meant for the network that has one.
-            tree = merge(tree, {"model": {"network": "unet"}})
+        if "model" in tree:
+            tree["model"] = with_network(tree["model"])
         if self.start_from is not None:
             tree = merge(tree, {"model": {"weights": str(self.start_from)}})
         return tree
