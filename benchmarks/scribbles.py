@@ -92,13 +92,14 @@ def draw_strokes(mask: Mask, share: float, classes: int, rng: np.random.Generato
         for _ in range(3000):
             if done >= wanted:
                 break
-            done += _one_stroke(mask, painted, value, places[rng.integers(len(places))], wanted - done, rng)
+            done += draw_stroke(mask, painted, value, places[rng.integers(len(places))], wanted - done, rng)
     return painted
 
 
-def _one_stroke(
+def draw_stroke(
     mask: Mask, painted: Mask, value: int, start: NDArray[np.int64], most: float, rng: np.random.Generator
 ) -> int:
+    """Paint one stroke of at most so many pixels; returns how many it painted."""
     position, angle, done = start.astype(float), rng.uniform(0, 2 * np.pi), 0
     for _ in range(int(rng.integers(15, 60))):
         y, x = np.round(position).astype(int)

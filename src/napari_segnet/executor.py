@@ -239,7 +239,13 @@ def _new_learner(ready: Prepared, device: torch.device, start_path: Path | None,
         info, trained = load_model(start_path)
         transfer(trained, network, _same_classes(info, ready))
     return Learner(
-        network, loss_function(config.train.loss), ready.weights, config.train, device, trained=ready.lesson.knows
+        network,
+        loss_function(config.train.loss),
+        ready.weights,
+        config.train,
+        device,
+        trained=ready.lesson.knows,
+        anchored=ready.lesson.anchored,
     )
 
 

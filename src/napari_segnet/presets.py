@@ -136,7 +136,7 @@ def resolve(config: RunConfig, data: Fingerprint, *, fine_tunes: bool = False) -
         settings["model"] = {}
         reasons["network"] = "that of the model it starts from."
         # Smaller steps: a few corrections of hard places must not undo what it knows of all others.
-        settings["train"]["learning_rate"] /= 4
+        settings["train"]["learning_rate"] /= 2
     elif chosen_network and chosen_network != settings["model"]["network"]:
         # The options of the preset's network mean nothing to another one.
         settings["model"] = {}

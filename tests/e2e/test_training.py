@@ -87,6 +87,23 @@ def test_the_same_seed_makes_the_same_model_to_the_bit(make_run):
     assert not torch.equal(load_model(other.path)[1].state_dict()["head.weight"], models[0]["head.weight"])
 
 
+def stop_after(run, steps):
+    """Start a run and stop it after so many steps; returns what it told."""
+    control = Control()
+    done = []
+
+    def counted(learner, *args):
+        value = step(learner, *args)
+        done.append(value)
+        control.stop = len(done) == steps
+        return value
+
+    step = Learner.step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "step", counted)
+        return finish(run, control)
+
+
 @pytest.mark.parametrize(
     ("stop_at", "data"),
     [(3, {"images": 4}), (6, {"images": 4}), (13, {"images": 4}), (8, {"labels": strokes})],
@@ -96,19 +113,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(make_run, stop_at, dat
     whole = make_run("whole", **data)
     finish(whole)
     run = make_run("stopped", **data)
-    control = Control()
-    steps = []
-
-    def stop_after(learner, *_args):
-        value = step(learner, *_args)
-        steps.append(value)
-        control.stop = len(steps) == stop_at
-        return value
-
-    step = Learner.step
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Learner, "step", stop_after)
-        told = finish(run, control)
+    told = stop_after(run, stop_at)
     assert told[-1].reason == "stopped"
     assert run.state() == "interrupted"
     assert run.model.exists()
@@ -120,6 +125,27 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(make_run, stop_at, dat
         assert mine == pytest.approx(theirs, abs=1e-6)
     a, b = (load_model(r.path)[1].state_dict() for r in (run, whole))
     assert all(torch.allclose(a[key], b[key], atol=1e-6) for key in a)
+
+
+def test_learning_on_from_corrections_goes_on_after_a_stop_and_remembers_its_start(make_run):
+    first = make_run("first", labels=strokes, train={"epochs": 6})
+    finish(first)
+
+    def part(mask):
+        labels = strokes(mask)
+        labels[:, 40:] = 0
+        return labels
+
+    asked = {"labels": part, "model": {"weights": str(first.path)}, "train": {"epochs": 4}}
+    whole = make_run("whole", **asked)
+    assert "still has a say" in finish(whole)[0].choices["guide"]
+    stopped = make_run("stopped", **asked)
+    stop_after(stopped, 9)
+    finish(RunFolder(stopped.path))
+    for mine, theirs in zip(history(stopped), history(whole), strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-6)
+    image, mask = discs(50)
+    assert dice(predicted(whole, image) == 2, mask == 1) > 0.8
 
 
 def test_a_killed_run_goes_on_where_it_was_saved(make_run, monkeypatch):

@@ -98,7 +98,7 @@ def test_a_model_that_is_fine_tuned_keeps_its_own_network_and_nothing_of_the_pre
     whole, reasons = resolve(config, SMALL, fine_tunes=True)
     assert whole.model.options == {"width": 24}
     assert reasons["network"] == "that of the model it starts from."
-    assert whole.train.learning_rate == resolve(config, SMALL)[0].train.learning_rate / 4
+    assert whole.train.learning_rate == resolve(config, SMALL)[0].train.learning_rate / 2
     assert resolve(config, SMALL)[0].model.options["width"] == 24
     assert "max_width" in resolve(config, SMALL)[0].model.options
 

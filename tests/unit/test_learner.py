@@ -34,7 +34,7 @@ def test_a_soft_target_teaches_where_nothing_is_annotated():
     shown = batch(known=False)
     wish = torch.nn.functional.one_hot((shown.images[:, 0] > 0).long(), 2).permute(0, 3, 1, 2).float()
     for _ in range(150):
-        one.step(Batch(shown.images, shown.targets, wish, 1.0), 1e-2)
+        one.step(Batch(shown.images, shown.targets, wish), 1e-2)
     one.network.eval()
     agree = (one.forward(one.network, shown.images).argmax(1) == wish.argmax(1)).float().mean()
     assert agree > 0.95
@@ -44,7 +44,7 @@ def test_where_strokes_are_strokes_count():
     shown = batch()
     wrong = torch.nn.functional.one_hot((shown.images[:, 0] <= 0).long(), 2).permute(0, 3, 1, 2).float()
     with_wish, without = learner(), learner()
-    with_wish.step(Batch(shown.images, shown.targets, wrong, 5.0), 1e-2)
+    with_wish.step(Batch(shown.images, shown.targets, 5 * wrong), 1e-2)
     without.step(shown, 1e-2)
     for a, b in zip(with_wish.network.parameters(), without.network.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -74,7 +74,51 @@ def test_the_forest_guides_a_short_run_to_its_end_and_fades_in_a_long_one(step, 
     one = learner(patch_size=32)
     one.counters.step = step
     drawn = draw_batch(one, Lesson(Sampler(), (), first_class=0), one.config, progress)
-    assert drawn.guide_weight == pytest.approx(weight)
+    assert (0.0 if drawn.guide is None else float(drawn.guide[0, :, 0, 0].sum())) == pytest.approx(weight)
+
+
+def test_what_an_anchored_network_knew_is_remembered_but_not_beside_corrections():
+    start = learner().network
+    one = Learner(start, learner().loss, torch.ones(2), learner().config, CPU, trained=True, anchored=True)
+    images = batch().images
+    thought = one.forward(one.average, images).softmax(1)
+    for _ in range(5):
+        one.step(batch(), 1e-1)
+    untouched = torch.full((4, 16, 16), IGNORE)
+    assert torch.allclose(one.remembered(images, untouched), thought, atol=1e-6)
+
+    corrected = untouched.clone()
+    corrected[:, 0, 0] = 1 - thought.argmax(1)[:, 0, 0]
+    kept = one.remembered(images, corrected)
+    assert (kept[:, :, :9, :9] == 0).all()
+    assert torch.allclose(kept[:, :, 9:], thought[:, :, 9:], atol=1e-6)
+    agreeing = untouched.clone()
+    agreeing[:, 0, 0] = thought.argmax(1)[:, 0, 0]
+    assert torch.allclose(one.remembered(images, agreeing), thought, atol=1e-6)
+
+
+def test_few_strokes_on_one_hard_place_do_not_undo_the_rest():
+    def change_elsewhere(anchored):
+        torch.manual_seed(0)
+        taught = learner()
+        for _ in range(60):
+            taught.step(batch(), 1e-2)
+        one = Learner(taught.network, taught.loss, torch.ones(2), taught.config, CPU, trained=True, anchored=anchored)
+        images = batch().images
+        before = one.forward(one.average, images).softmax(1)
+        hard = torch.full((4, 16, 16), IGNORE)
+        hard[:, :2, :2] = 1
+        for _ in range(30):
+            one.step(Batch(images, hard, one.remembered(images, hard)), 1e-2)
+        one.network.eval()
+        after = one.forward(one.network, images).softmax(1)
+        return float((after - before)[:, :, 10:, 10:].abs().mean())
+
+    assert change_elsewhere(anchored=True) < 0.5 * change_elsewhere(anchored=False)
+
+
+def test_without_an_anchor_nothing_is_remembered():
+    assert learner().remembered(batch().images, batch().targets) is None
 
 
 def test_a_belief_is_sharper_than_the_answer_it_comes_from():

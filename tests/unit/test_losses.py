@@ -82,9 +82,9 @@ def test_dice_agrees_with_segmentation_models_pytorch(case):
 def test_soft_targets_that_are_sure_are_hard_targets(case):
     logits, target = case
     one_hot = torch.nn.functional.one_hot(target, 3).permute(0, 3, 1, 2).float()
-    soft = soft_cross_entropy(logits, one_hot, torch.ones(target.shape))
+    soft = soft_cross_entropy(logits, one_hot, torch.ones(target.shape, dtype=torch.bool))
     assert float(soft) == pytest.approx(float(cross_entropy(logits, target, EVEN)), rel=1e-5)
-    assert np.isfinite(float(soft_cross_entropy(logits, one_hot, torch.zeros(target.shape))))
+    assert np.isfinite(float(soft_cross_entropy(logits, one_hot, torch.zeros(target.shape, dtype=torch.bool))))
 
 
 def test_a_wrong_name_gets_the_near_ones():

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from napari_segnet.config import TrainConfig
@@ -18,6 +19,9 @@ from napari_segnet.data.labels import IGNORE
 from napari_segnet.devices import autocast_dtype
 from napari_segnet.errors import SegNetError
 from napari_segnet.training.losses import Loss, soft_cross_entropy
+
+_CORRECTED = 8
+"""Pixels around a stroke for which it says that an earlier answer was wrong."""
 
 
 @dataclass
@@ -39,14 +43,13 @@ class Counters:
 class Batch:
     """Patches on the training device: images (B, C, Y, X), targets (B, Y, X) int64.
 
-    `guide` (B, K, Y, X), where there is one, holds soft targets for pixels without annotation; `guide_weight` is
-    their weight in the loss.
+    `guide` (B, K, Y, X), where there is one, holds soft targets for pixels without annotation; its sum over the
+    classes is their weight in the loss.
     """
 
     images: Tensor
     targets: Tensor
     guide: Tensor | None = None
-    guide_weight: float = 0.0
 
 
 class Learner:
@@ -63,6 +66,8 @@ class Learner:
     device : torch.device
     trained : bool
         Whether the network knows something already: then its average doesn't forget it in the first steps.
+    anchored : bool
+        Whether what the network says now stays a soft target: see `remembered`.
     """
 
     def __init__(
@@ -73,11 +78,13 @@ class Learner:
         config: TrainConfig,
         device: torch.device,
         trained: bool = False,
+        anchored: bool = False,
     ) -> None:
         self.config, self.device, self.loss = config, device, loss
         self._trained = trained
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self._start = copy.deepcopy(self.average) if anchored else None
         self.weights = weights.to(device)
         self.dtype = autocast_dtype(device, config.precision)
         self.optimizer = torch.optim.AdamW(
@@ -109,9 +116,8 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         logits = self.forward(self.network, batch.images)
         loss = self.loss(logits, batch.targets, self.weights)
-        if batch.guide is not None and batch.guide_weight > 0:
-            unknown = (batch.targets == IGNORE) & (batch.guide.sum(dim=1) > 0.5)
-            loss = loss + batch.guide_weight * soft_cross_entropy(logits, batch.guide, unknown.float())
+        if batch.guide is not None:
+            loss = loss + soft_cross_entropy(logits, batch.guide, batch.targets == IGNORE)
         value = float(loss.detach())
         if not np.isfinite(value):
             raise SegNetError(
@@ -140,6 +146,31 @@ class Learner:
             self._refreshed_at = -1
             squared = self.forward(self.average, images).softmax(dim=1) ** 2
             return squared / squared.sum(dim=1, keepdim=True)
+
+    def remembered(self, images: Tensor, targets: Tensor) -> Tensor | None:
+        """Return what the network thought of images before it learned anything new; None unless it is `anchored`.
+
+        As soft targets it keeps a few strokes on hard places from undoing what was right everywhere else (learning
+        without forgetting, Li and Hoiem 2016, https://arxiv.org/abs/1606.09282). It says nothing close to strokes
+        that contradict it: what is corrected there was wrong around them too.
+
+        Parameters
+        ----------
+        images : (B, C, Y, X) float32
+        targets : (B, Y, X)
+
+        Returns
+        -------
+        (B, K, Y, X) Tensor or None
+            Probabilities; zero within 8 pixels of a contradiction.
+        """
+        if self._start is None:
+            return None
+        with torch.no_grad():
+            thought = self.forward(self._start, images).softmax(dim=1)
+            wrong = (targets != IGNORE) & (thought.argmax(dim=1) != targets)
+            near = F.max_pool2d(wrong[:, None].float(), 2 * _CORRECTED + 1, stride=1, padding=_CORRECTED)
+            return thought * (1 - near)
 
     def _update_average(self) -> None:
         # The average forgets its random start quickly, and gets slow only as the steps become many.

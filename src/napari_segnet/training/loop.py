@@ -26,6 +26,8 @@ _GUIDE_STEPS = 400
 """The forest's answer has full weight at the start, and none after this share of the run, and so many steps."""
 _SELF_TRAINING_RAMP = 60
 """Steps until the averaged network has its full say: at first it knows nothing."""
+_MEMORY_WEIGHT = 1.0
+"""Weight of what a model to start from said: as much as what it says while it learns."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Lesson:
     `validation` holds batches of images (B, C, Y, X) and targets (B, Y, X), cut once; `first_class` is the first
     class that counts for the mean Dice (1 where class 0 is background). Where annotation is `sparse`, the network's
     own averaged answer is a soft target for the pixels that nobody painted; `knows` says that it is worth something
-    from the first step on, because learning starts from a trained model.
+    from the first step on, because learning starts from a trained model. Where that model knows every class, what it
+    says at the start is a soft target too: the lesson is `anchored`.
     """
 
     sampler: PatchSampler
@@ -43,6 +46,7 @@ class Lesson:
     first_class: int
     sparse: bool = False
     knows: bool = False
+    anchored: bool = False
 
 
 def train(
@@ -132,14 +136,14 @@ def draw_batch(learner: Learner, lesson: Lesson, config: TrainConfig, progress: 
         torch.Generator().manual_seed(config.seed * 1_000_003 + step),
         torch.from_numpy(windows.guide).to(learner.device).float() if windows.guide is not None and forest else None,
     )
+    targets = patches.targets.long()
+    guides = [forest * patches.guide] if patches.guide is not None else []
     ramp = 1.0 if lesson.knows else min(1.0, step / _SELF_TRAINING_RAMP)
-    own = config.self_training * ramp if lesson.sparse else 0.0
-    if own == 0:
-        return Batch(patches.images, patches.targets.long(), patches.guide, forest)
-    belief = learner.belief(patches.plain)
-    if patches.guide is not None:
-        belief = (forest * patches.guide + own * belief) / (forest + own)
-    return Batch(patches.images, patches.targets.long(), belief, forest + own)
+    if own := config.self_training * ramp * lesson.sparse:
+        guides.append(own * learner.belief(patches.plain))
+    if (remembered := learner.remembered(patches.plain, targets)) is not None:
+        guides.append(_MEMORY_WEIGHT * remembered)
+    return Batch(patches.images, targets, torch.stack(guides).sum(dim=0) if guides else None)
 
 
 def _try_step(learner: Learner, lesson: Lesson, config: TrainConfig, progress: float) -> float | None:

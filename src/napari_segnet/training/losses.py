@@ -97,14 +97,15 @@ def loss_function(name: str) -> Loss:
         raise unknown_name("loss", name, LOSSES) from None
 
 
-def soft_cross_entropy(logits: Tensor, probabilities: Tensor, weight: Tensor) -> Tensor:
+def soft_cross_entropy(logits: Tensor, guide: Tensor, where: Tensor) -> Tensor:
     """Mean cross-entropy against soft targets.
 
     Parameters
     ----------
-    logits, probabilities : (B, K, Y, X) float32
-    weight : (B, Y, X) float32
-        Weight of each pixel.
+    logits, guide : (B, K, Y, X) float32
+        The sum of the guide over the classes is the weight of a pixel; zero where there is nothing to say.
+    where : (B, Y, X) bool
+        The pixels of which the mean is taken.
     """
-    losses = -(probabilities * torch.log_softmax(logits, dim=1)).sum(dim=1)
-    return (losses * weight).sum() / weight.sum().clamp_min(1e-6)
+    losses = -(guide * torch.log_softmax(logits, dim=1)).sum(dim=1)
+    return (losses * where).sum() / where.sum().clamp_min(1)

@@ -97,9 +97,11 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
     norm = start.normalization if start else fitted
     parts = split(targets, [p.group for p in pairs], data.val_fraction, config.train.patch_size // 2, config.train.seed)
     cache = ImageCache(pairs, norm, limit=free_memory(torch.device("cpu")) // 3)
-    lesson, guided = _lesson(cache, targets, parts, config, outputs, knows=_knows(start, data))
+    lesson, guided = _lesson(cache, targets, parts, config, outputs, start)
     if guided:
         choices["guide"] = "few pixels are painted: a random forest's answer leads the first steps."
+    if lesson.anchored:
+        choices["guide"] = "few pixels are painted: elsewhere the model it starts from still has a say."
     return Prepared(
         config=config,
         pairs=pairs,
@@ -117,11 +119,18 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
 
 
 def _lesson(
-    cache: ImageCache, targets: Sequence[NDArray[np.uint8]], parts: Split, config: RunConfig, outputs: int, knows: bool
+    cache: ImageCache,
+    targets: Sequence[NDArray[np.uint8]],
+    parts: Split,
+    config: RunConfig,
+    outputs: int,
+    start: ModelInfo | None,
 ) -> tuple[Lesson, bool]:
     """Return what there is to learn from, and whether a forest guides the first steps."""
     sampler = PatchSampler(cache, targets, parts.train, config.train.seed)
     sparse = is_sparse(targets, parts.train)
+    known, missing = _known_classes(start, config.data, outputs)
+    knows = known > 0
     # A model that has learned these classes already knows more than a forest would tell it.
     wanted = config.train.forest_guide and sparse and not knows
     guide = forest_guide(cache, targets, parts.train, outputs, config.train.seed) if wanted else {}
@@ -133,15 +142,19 @@ def _lesson(
         first_class=0 if config.data.unlabelled == "ignore" and config.data.task == "semantic" else 1,
         sparse=sparse,
         knows=knows,
+        anchored=sparse and knows and not missing,
     )
     return lesson, bool(guide)
 
 
-def _knows(start: ModelInfo | None, data: DataConfig) -> bool:
-    """Whether the model to start from has learned some of these classes already."""
-    if start is None or data.task == "instances":
-        return start is not None
-    return not {c.value for c in start.classes}.isdisjoint(c.value for c in data.classes)
+def _known_classes(start: ModelInfo | None, data: DataConfig, outputs: int) -> tuple[int, int]:
+    """Count the classes that the model to start from has learned already, and those that are new to it."""
+    if data.task == "instances":
+        known = outputs if start else 0
+    else:
+        learned = {c.value for c in start.classes} if start else set()
+        known = sum(c.value in learned for c in data.classes)
+    return known, outputs - known
 
 
 def complete_data(
