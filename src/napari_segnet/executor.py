@@ -176,10 +176,9 @@ def _start_model(run: RunFolder) -> Path | None:
 
     It is copied into the run folder, which then can be moved, and resumed when the original is gone.
     """
-    kept = run.data / "start.safetensors"
     weights = run.config.model.weights
-    if kept.is_file():
-        return kept
+    if run.start.is_file():
+        return run.start
     if weights in ("none", "imagenet") or _checkpoint(run).exists():
         return None
     path = model_path(weights)
@@ -192,8 +191,8 @@ def _start_model(run: RunFolder) -> Path | None:
         read_info(path)
     except ModelFileError:
         return None
-    write_atomically(kept, path.read_bytes())
-    return kept
+    write_atomically(run.start, path.read_bytes())
+    return run.start
 
 
 def _checkpoint(run: RunFolder) -> Path:

@@ -117,6 +117,11 @@ class RunFolder:
         return self.path / "last.safetensors"
 
     @property
+    def start(self) -> Path:
+        """The copy of the model that learning starts from, if it starts from one."""
+        return self.data / "start.safetensors"
+
+    @property
     def config(self) -> RunConfig:
         """The configuration, read from disk."""
         return RunConfig.from_json(self._read("config.json"))

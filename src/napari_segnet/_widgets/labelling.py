@@ -18,7 +18,7 @@ from napari_segnet._widgets.counting import count_steps, sample_planes
 from napari_segnet._widgets.outputs import colour_labels
 from napari_segnet._widgets.steps import Steps
 from napari_segnet.config import DataConfig, LabelClass, Task, Unlabelled
-from napari_segnet.data.labels import PALETTE, Meaning, default_classes, guess_meaning
+from napari_segnet.data.labels import PALETTE, Meaning, default_classes, guess_meaning, more_careful
 from napari_segnet.errors import DataError, SegNetError
 from napari_segnet.io.images import open_labels
 from napari_segnet.models.info import ModelInfo
@@ -127,8 +127,7 @@ class Labelling(QObject):
         now = self.meaning
         if start is None or not self.meaning_is_guess:
             return now
-        # Strokes of one class look like a mask: only a guess that is the more careful one is kept.
-        unlabelled: Unlabelled = "ignore" if "ignore" in (now.unlabelled, start.unlabelled) else "background"
+        unlabelled = more_careful(now.unlabelled, start.unlabelled)
         if (start.task, unlabelled) == (now.task, now.unlabelled):
             return now
         return Meaning(start.task, unlabelled, "As in the model that it starts from.")

@@ -27,7 +27,7 @@ def interrupted_run(parent: Path) -> RunFolder | None:
             continue
         try:
             # Without an image there is nothing to bring back; the lock tells a run of another viewer.
-            if run.pairs and not _ended(run) and run.state() in ("interrupted", "new"):
+            if run.pairs and not ended(run) and run.state() in ("interrupted", "new"):
                 return run
         except SegNetError:
             continue
@@ -44,7 +44,8 @@ def welcome(run: RunFolder) -> None:
     (run.path / "dismissed").unlink(missing_ok=True)
 
 
-def _ended(run: RunFolder) -> bool:
+def ended(run: RunFolder) -> bool:
+    """Whether a run came to its own end, without having been stopped."""
     # Only the end of the log: after a long run the whole takes a second to read.
     try:
         with (run.path / "events.jsonl").open("rb") as file:

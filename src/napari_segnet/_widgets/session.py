@@ -20,11 +20,12 @@ from napari_segnet._widgets import recovery, sentences, snapshot
 from napari_segnet._widgets.answers import Answers
 from napari_segnet._widgets.client import WORKER, WorkerClient
 from napari_segnet._widgets.data_choice import DataChoice
+from napari_segnet._widgets.housekeeping import lighten_steps
 from napari_segnet._widgets.model_choice import ModelChoice
 from napari_segnet._widgets.offers import Offers
 from napari_segnet._widgets.outputs import OutputLayers
 from napari_segnet._widgets.prediction import Prediction
-from napari_segnet._widgets.preferences import settings_from_preferences
+from napari_segnet._widgets.preferences import preference, settings_from_preferences
 from napari_segnet._widgets.progress import Progress
 from napari_segnet._widgets.scratch import Scratch
 from napari_segnet._widgets.settings import Settings
@@ -115,6 +116,7 @@ class Session(QObject):
         self.client.start()
         self.offers.look()
         self.steps.run("left over", self._scratch.left_over_steps())
+        self.steps.run("old runs", lighten_steps(home(), preference("training", "keep_runs", 20)))
 
     def close(self) -> None:
         """End the worker and forget everything that is going on; the run folder keeps what was learned."""

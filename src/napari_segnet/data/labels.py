@@ -78,6 +78,11 @@ def guess_meaning(labels: Sequence[NDArray[np.integer]], counts: Mapping[int, in
     return Meaning("semantic", "background", f"{classes} painted on {share:.1%} of the pixels: zero means background.")
 
 
+def more_careful(one: Unlabelled, other: Unlabelled) -> Unlabelled:
+    """Return the meaning of zero that claims less: strokes of one class alone look like a mask."""
+    return "ignore" if "ignore" in (one, other) else "background"
+
+
 def _look_like_objects(labels: Sequence[NDArray[np.integer]], painted: dict[int, int]) -> bool:
     if len(painted) < 5:
         return False

@@ -15,7 +15,7 @@ from napari_segnet.axes import ArrayLike, PlaneStack, check_axes, guess_axes, to
 from napari_segnet.errors import DataError, SegNetError
 from napari_segnet.io.formats import DAMAGE, SUFFIXES, RawImage, format_of, is_zarr
 from napari_segnet.io.guard import GuardedArray
-from napari_segnet.io.labels import as_labels, check_lossless, join_channels
+from napari_segnet.io.labels import as_labels, check_lossless, one_channel
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def open_labels(path: Path | str, axes: str | None = None) -> ImageFile:
     own = guess_axes(raw.array.shape, raw.array.dtype, hint, channels=False)
     array = _without_alpha(raw, own)
     if "C" in own:
-        array = join_channels(array, own.index("C"), str(path))
+        array = one_channel(array, own.index("C"), str(path))
         own = own.replace("C", "")
     if raw.lossy:
         check_lossless(np.asarray(array), str(path))

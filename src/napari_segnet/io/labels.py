@@ -72,7 +72,7 @@ def _whole_numbers(values: NDArray[Any], name: str) -> NDArray[Any]:
     return values.astype(smallest_unsigned(int(highest)))
 
 
-def join_channels(array: ArrayLike, axis: int, name: str) -> NDArray[Any]:
+def one_channel(array: ArrayLike, axis: int, name: str) -> NDArray[Any]:
     """Return the one channel of labels whose channels are all the same.
 
     Raises

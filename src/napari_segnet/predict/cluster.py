@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,30 +56,37 @@ def predict_on_cluster(
     file = model_path(model).resolve()
     settings = (config or PredictConfig()).model_dump()
     client, as_completed = _connect(address)
-    bad: list[DataError] = []
     with client, client.as_current():
+        where = str(Path(out).resolve())
         tasks = {
-            client.submit(
-                _predict_one, str(file), str(path), str(Path(out).resolve()), settings, options, pure=False
-            ): path
+            client.submit(_predict_one, str(file), str(path), where, settings, options, pure=False): path
             for path in paths
         }
-        for done, task in enumerate(as_completed(list(tasks)), start=1):
-            answer = task.result()
-            if answer.get("of_image") and len(paths) > 1:
-                bad.append(DataError(answer["problem"], answer["remedy"]))
-                yield events.Notice(f"Left out: {bad[-1]}")
-            elif "problem" in answer:
-                client.cancel(list(tasks))
-                raise SegNetError(answer["problem"], answer["remedy"])
-            else:
-                yield events.Predicted(str(tasks[task]), answer["files"])
-            yield events.Progress("images", done, len(paths))
-            if should_stop is not None and should_stop():
-                client.cancel(list(tasks))
-                yield events.Finished("stopped")
-                return
-    raise_first(bad, len(paths))
+        try:
+            yield from _gather(as_completed(list(tasks)), tasks, should_stop or (lambda: False))
+        finally:
+            client.cancel(list(tasks))  # what is over already doesn't mind
+
+
+def _gather(
+    completed: Iterable[Any], tasks: Mapping[Any, Path], should_stop: Callable[[], bool]
+) -> Iterator[events.Event]:
+    """Tell what becomes of each image, in the order in which they are ready."""
+    bad: list[DataError] = []
+    for done, task in enumerate(completed, start=1):
+        answer = task.result()
+        if answer.get("of_image") and len(tasks) > 1:
+            bad.append(DataError(answer["problem"], answer["remedy"]))
+            yield events.Notice(f"Left out: {bad[-1]}")
+        elif "problem" in answer:
+            raise SegNetError(answer["problem"], answer["remedy"])
+        else:
+            yield events.Predicted(str(tasks[task]), answer["files"])
+        yield events.Progress("images", done, len(tasks))
+        if should_stop():
+            yield events.Finished("stopped")
+            return
+    raise_first(bad, len(tasks))
     yield events.Finished("completed")
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_segnet import presets
-from napari_segnet.config import DataConfig, RunConfig, Unlabelled
+from napari_segnet.config import DataConfig, RunConfig
 from napari_segnet.data import checks, normalization
 from napari_segnet.data.labels import (
     IGNORE,
@@ -22,6 +22,7 @@ from napari_segnet.data.labels import (
     default_classes,
     encode,
     guess_meaning,
+    more_careful,
 )
 from napari_segnet.data.pairs import TrainingPair, open_pairs
 from napari_segnet.data.sampling import ImageCache, PatchSampler, read_window, validation_windows
@@ -176,8 +177,7 @@ def complete_data(
     guess = guess_meaning(looked_at, counts)
     said = data.explicit()
     task = said.get("task") or (start.task if start else guess.task)
-    careful: Unlabelled = "ignore" if start and start.unlabelled == "ignore" else guess.unlabelled
-    unlabelled = said.get("unlabelled") or careful
+    unlabelled = said.get("unlabelled") or more_careful(guess.unlabelled, start.unlabelled if start else "background")
     words = (
         guess.words if (task, unlabelled) == (guess.task, guess.unlabelled) else f"{task}, unlabelled = {unlabelled}."
     )
