@@ -151,8 +151,8 @@ class Learner:
         """Return what the network thought of images before it learned anything new; None unless it is `anchored`.
 
         As soft targets it keeps a few strokes on hard places from undoing what was right everywhere else (learning
-        without forgetting, Li and Hoiem 2016, https://arxiv.org/abs/1606.09282). It says nothing close to strokes
-        that contradict it: what is corrected there was wrong around them too.
+        without forgetting, Li and Hoiem 2016, https://arxiv.org/abs/1606.09282). Where it hesitated it says little,
+        and close to strokes that contradict it nothing: what is corrected there was wrong around them too.
 
         Parameters
         ----------
@@ -162,7 +162,8 @@ class Learner:
         Returns
         -------
         (B, K, Y, X) Tensor or None
-            Probabilities; zero within 8 pixels of a contradiction.
+            Probabilities times confidence (0 where all classes were as likely, 1 where it was certain); zero within
+            8 pixels of a contradiction.
         """
         if self._start is None:
             return None
@@ -170,7 +171,9 @@ class Learner:
             thought = self.forward(self._start, images).softmax(dim=1)
             wrong = (targets != IGNORE) & (thought.argmax(dim=1) != targets)
             near = F.max_pool2d(wrong[:, None].float(), 2 * _CORRECTED + 1, stride=1, padding=_CORRECTED)
-            return thought * (1 - near)
+            classes = thought.shape[1]
+            confidence = (classes * thought.amax(dim=1, keepdim=True) - 1) / (classes - 1)
+            return thought * confidence * (1 - near)
 
     def _update_average(self) -> None:
         # The average forgets its random start quickly, and gets slow only as the steps become many.

@@ -26,8 +26,8 @@ _GUIDE_STEPS = 400
 """The forest's answer has full weight at the start, and none after this share of the run, and so many steps."""
 _SELF_TRAINING_RAMP = 60
 """Steps until the averaged network has its full say: at first it knows nothing."""
-_MEMORY_WEIGHT = 1.0
-"""Weight of what a model to start from said: as much as what it says while it learns."""
+_MEMORY_WEIGHT = 3.0
+"""Weight of what a model to start from was certain of, beside 1 for what it says while it learns."""
 
 
 @dataclass(frozen=True)
