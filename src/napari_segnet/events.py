@@ -23,11 +23,15 @@ class Event:
 
 @dataclass(frozen=True)
 class Ready(Event):
-    """The worker has loaded its libraries and takes jobs. `device` is what ``auto`` stands for."""
+    """The worker has loaded its libraries and takes jobs.
+
+    `device` names what ``auto`` stands for, `memory` is what can be allocated on it, bytes.
+    """
 
     kind: ClassVar[str] = "ready"
     device: str
     pid: int
+    memory: int = 0
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import psutil
 from pydantic import Field
@@ -33,6 +33,9 @@ from napari_segnet import events
 from napari_segnet._process import prepare_process
 from napari_segnet.config import Frozen, PredictConfig, validated
 from napari_segnet.errors import ConfigError, SegNetError
+
+if TYPE_CHECKING:
+    import torch
 
 
 class InputImage(Frozen):
@@ -83,10 +86,12 @@ class Worker:
         self._control = Control()
         self._kinds = {"train": self._train, "predict": self._predict, "predict-files": self._predict_files}
 
-    def run(self, device: str) -> None:
+    def run(self, device: torch.device) -> None:
         """Say that it is ready, then work until the end of the commands."""
+        from napari_segnet.devices import device_name, free_memory
+
         threading.Thread(target=self._listen, daemon=True).start()
-        self._say(events.Ready(device, os.getpid()))
+        self._say(events.Ready(device_name(device), os.getpid(), free_memory(device)))
         while (job := self._jobs.get()) is not None:
             self._do(job)
 
@@ -188,9 +193,9 @@ def main() -> None:
     lower_priority()
     prepare_process()
     try:
-        from napari_segnet.devices import device_name, pick_device
+        from napari_segnet.devices import pick_device
 
-        Worker(sys.stdin, answers).run(device_name(pick_device()))
+        Worker(sys.stdin, answers).run(pick_device())
     except ImportError as error:
         problem = ConfigError(f"torch or one of its libraries can't be loaded: {error}.", "Run napari-segnet doctor.")
         answers.write(events.to_json(events.Failed(problem.problem, problem.remedy)) + "\n")

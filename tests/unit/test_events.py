@@ -8,7 +8,7 @@ from napari_segnet import events
 from napari_segnet.errors import SegNetError
 
 EXAMPLES = [
-    events.Ready("cpu", 12),
+    events.Ready("cpu", 12, 2**33),
     events.Started("/runs/a", "cpu", 0, 10, {"patch": "128"}),
     events.Notice("Memory ran out."),
     events.Step(3, 0.5, 1.5, None),

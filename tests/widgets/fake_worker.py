@@ -174,12 +174,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--fail", default="")
     parser.add_argument("--exit", action="store_true")
+    parser.add_argument("--memory", type=int, default=0)
     options = parser.parse_args()
     if options.exit:
         sys.exit(3)
     threading.Thread(target=listen, daemon=True).start()
     print("a library that prints where it should not")
-    say(events.Ready("cpu", os.getpid()))
+    say(events.Ready("cpu", os.getpid(), options.memory))
     while (job := jobs.get()) is not None:
         stop.clear()
         if job["command"] == "predict":

@@ -78,6 +78,11 @@ def test_the_run_folder_holds_the_strokes(viewer: Any, open_dock: Any, spots: An
     assert "patch_size" not in config.train.explicit()
 
 
+def test_the_presets_words_go_by_the_memory_that_the_worker_has(open_dock: Any, spots: Any, qtbot: Any) -> None:
+    dock = open_dock("--memory", str(2**24))
+    qtbot.waitUntil(lambda: "patches of 64 pixels, 2 a step" in dock.train.choices.text(), timeout=5000)
+
+
 def test_stop_saves_and_resume_goes_on(viewer: Any, open_dock: Any, spots: Any, qtbot: Any) -> None:
     dock = open_dock()
     dock.session.settings.predict_when_finished = False

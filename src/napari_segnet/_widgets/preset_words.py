@@ -53,5 +53,5 @@ def _fingerprint(session: Session) -> Fingerprint | None:
         outputs=max(2, len(data.classes)),
         annotated=painted,
         device="cpu" if "cpu" in device else device,
-        memory=psutil.virtual_memory().total / 2**30,
+        memory=(session.memory or psutil.virtual_memory().available) / 2**30,
     )

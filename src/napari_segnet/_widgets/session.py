@@ -73,7 +73,7 @@ class Session(QObject):
         self.sentence = "Starting the worker process ..."
         self.is_error = False
         self.notices: list[str] = []
-        self.device = ""
+        self.device, self.memory = "", 0
         self.resumable: RunFolder | None = None
         self._prediction: Prediction | None = None
         self._scratch = Scratch()
@@ -276,7 +276,7 @@ class Session(QObject):
             handler(event)
 
     def _on_ready(self, event: events.Ready) -> None:
-        self.device = event.device
+        self.device, self.memory = event.device, event.memory
         if self.phase == "starting":
             self._set("idle", f"Ready. Learning runs on: {event.device}.")
         else:
