@@ -15,7 +15,6 @@ goes to standard error. The process lowers its own priority, so that the viewer 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import queue
@@ -26,10 +25,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import psutil
 from pydantic import Field
 
 from napari_segnet import events
+from napari_segnet._priority import lower_priority, rise_when_starved
 from napari_segnet._process import prepare_process
 from napari_segnet.config import Frozen, PredictConfig, validated
 from napari_segnet.errors import ConfigError, SegNetError
@@ -84,6 +83,8 @@ class Worker:
         from napari_segnet.executor import Control
 
         self._control = Control()
+        self._busy = False
+        self._saying = threading.Lock()
         self._kinds = {"train": self._train, "predict": self._predict, "predict-files": self._predict_files}
 
     def run(self, device: torch.device) -> None:
@@ -91,6 +92,7 @@ class Worker:
         from napari_segnet.devices import device_name, free_memory
 
         threading.Thread(target=self._listen, daemon=True).start()
+        rise_when_starved(lambda: self._busy, lambda text: self._say(events.Notice(text)))
         self._say(events.Ready(device_name(device), os.getpid(), free_memory(device)))
         while (job := self._jobs.get()) is not None:
             self._do(job)
@@ -128,6 +130,7 @@ class Worker:
 
     def _do(self, job: dict[str, Any]) -> None:
         """Do one job; whatever goes wrong is said, and the worker lives on."""
+        self._busy = True
         try:
             for event in self._kinds[job["command"]](job):
                 self._say(event)
@@ -135,6 +138,8 @@ class Worker:
             self._say(events.Failed(error.problem, error.remedy))
         except Exception as error:  # a bug in one job must not take the others with it; the viewer shows it
             self._say(events.Failed(f"{type(error).__name__}: {error}", bug=True, details=traceback.format_exc()))
+        finally:
+            self._busy = False
 
     def _train(self, job: dict[str, Any]) -> Iterator[events.Event]:
         from napari_segnet.executor import execute
@@ -166,24 +171,13 @@ class Worker:
 
     def _say(self, event: events.Event) -> None:
         try:
-            self._answers.write(events.to_json(event) + "\n")
-            self._answers.flush()
+            with self._saying:
+                self._answers.write(events.to_json(event) + "\n")
+                self._answers.flush()
         except (OSError, ValueError):
             # The viewer is gone. What runs is saved and ends; the run can be taken up again.
             self._control.stop = True
             self._jobs.put(None)
-
-
-def lower_priority() -> None:
-    """Let everything else go first, the viewer above all."""
-    with contextlib.suppress(OSError, psutil.Error, AttributeError):
-        if sys.platform == "win32":
-            psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
-        else:
-            os.nice(10)
-    with contextlib.suppress(OSError, AttributeError):
-        # Linux: run only where nobody else wants the core; takes effect for all threads started from now on.
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def main() -> None:
