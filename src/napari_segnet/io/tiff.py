@@ -33,7 +33,7 @@ def read_tiff(path: Path) -> RawImage:
         If the file is cut short, or needs a codec that isn't installed.
     """
     with _page_errors() as errors:
-        file = tifffile.TiffFile(path)
+        file = _open(path)
         keep_open = False
         try:
             series = max(file.series, key=lambda s: math.prod(s.shape))
@@ -48,6 +48,13 @@ def read_tiff(path: Path) -> RawImage:
         finally:
             if not keep_open:
                 file.close()
+
+
+def _open(path: Path) -> tifffile.TiffFile:
+    try:
+        return tifffile.TiffFile(path)
+    except tifffile.TiffFileError as error:
+        raise ValueError(str(error)) from error  # older versions make it a kind of its own
 
 
 def _array(path: Path, file: tifffile.TiffFile, series: Any) -> Any:

@@ -82,7 +82,7 @@ def _make(encoder: str, request: NetworkRequest, options: Options, weights: str 
             classes=request.outputs,
         )
     except (KeyError, ValueError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and torch.get_default_device().type == "meta":
+        if isinstance(error, RuntimeError) and torch.empty(0).device.type == "meta":
             raise  # some encoders compute with their weights, and can't be built without memory
         if weights and not isinstance(error, ValueError | KeyError):
             raise _no_weights(encoder, error) from error
