@@ -103,10 +103,12 @@ def test_one_qt_binding_is_right(installed, status, remedy):
         ("6.12.0", (3, 11), "fail"),
         ("6.12.0", (3, 12), "ok"),
         ("6.12.1", (3, 11), "ok"),
+        ("6.7.1", (3, 12), "fail"),
+        ("6.8.3", (3, 11), "ok"),
         ("6.11.3", (3, 11), "ok"),
     ],
 )
-def test_pyside_6_12_0_is_named_on_python_3_11_alone(version, python, status):
+def test_versions_of_pyside_that_crash_are_named(version, python, status):
     assert viewer.check_pyside(version, python).status == status
 
 

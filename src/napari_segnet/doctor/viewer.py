@@ -71,7 +71,7 @@ def check_qt(installed: Iterable[str] | None = None) -> Check:
 
 
 def check_pyside(version: str | None = None, python: tuple[int, int] = sys.version_info[:2]) -> Check:
-    """Look for PySide6 6.12.0 on Python 3.11, which miscounts references and crashes."""
+    """Look for versions that crash: PySide6 6.12.0 on Python 3.11 miscounts references, 6.7 collects too early."""
     version = version or version_of("PySide6")
     if not version:
         return Check("PySide6", "ok", "It is not installed, and need not be beside another binding.")
@@ -81,6 +81,10 @@ def check_pyside(version: str | None = None, python: tuple[int, int] = sys.versi
             "fail",
             "6.12.0 on Python 3.11 crashes after some hundred signals.",
             'Run: pip install "PySide6!=6.12.0"',
+        )
+    if version.startswith("6.7."):
+        return Check(
+            "PySide6", "fail", f"{version} crashes when a viewer is closed.", 'Run: pip install "PySide6>=6.8"'
         )
     return Check("PySide6", "ok", f"{version} has no known trap on Python {python[0]}.{python[1]}")
 
