@@ -22,7 +22,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 import napari_segnet as segnet
-from scribbles import Mask, Task, add_row, draw_stroke, draw_strokes, mean_dice, read_task
+from scribbles import Mask, Task, add_row, draw_from, draw_strokes, mean_dice, read_task
 
 
 def learn(task: Task, strokes: list[Mask], seconds: float, start: Path | None, save: Path | None) -> segnet.Model:
@@ -62,23 +62,14 @@ def corrections(task: Task, found: list[Mask], share: float, rng: np.random.Gene
     for (_, mask), answer in zip(task.train, found, strict=True):
         wrong = (answer != mask) & (mask < task.classes)
         plain = distance_transform_edt(wrong) >= 2
-        painted.append(draw_anywhere(np.where(plain, mask, task.classes), np.argwhere(plain), share, rng))
+        places = np.argwhere(plain)
+        painted.append(np.zeros_like(mask))
+        wanted = min(share * mask.size, 0.8 * len(places))
+        draw_from(places, wanted, np.where(plain, mask, task.classes), painted[-1], rng)
     return painted
 
 
-def draw_anywhere(mask: Mask, places: np.ndarray, share: float, rng: np.random.Generator) -> Mask:
-    """Simulate strokes that begin at some of these places, each inside one class."""
-    painted = np.zeros_like(mask)
-    wanted, done = min(share * mask.size, 0.8 * len(places)), 0
-    for _ in range(3000):
-        if done >= wanted:
-            break
-        start = places[rng.integers(len(places))]
-        done += draw_stroke(mask, painted, int(mask[tuple(start)]), start, wanted - done, rng)
-    return painted
-
-
-def row(task: Task, number: int, improved: segnet.Model, anew: segnet.Model) -> dict[str, object]:
+def judge(task: Task, number: int, improved: segnet.Model, anew: segnet.Model) -> dict[str, object]:
     """Judge two models on the images that are painted on, and on the others."""
     found: dict[str, object] = {"set": task.name, "round": number}
     for how, model in (("improved", improved), ("anew", anew)):
@@ -95,13 +86,13 @@ def measure(task: Task, share: float, seconds: float, rounds: int) -> list[dict[
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{n}.safetensors" for n in range(rounds + 1)]
         model = learn(task, strokes, seconds, None, files[0])
-        rows.append(row(task, 0, model, model))
+        rows.append(judge(task, 0, model, model))
         for number in range(1, rounds + 1):
             more = corrections(task, answers(model, task.train), share, rng)
             strokes = [np.where(new > 0, new, old) for new, old in zip(more, strokes, strict=True)]
             anew = learn(task, strokes, seconds, None, None)
             model = learn(task, strokes, seconds, files[number - 1], files[number])
-            rows.append(row(task, number, model, anew))
+            rows.append(judge(task, number, model, anew))
     return rows
 
 

@@ -88,15 +88,21 @@ def draw_strokes(mask: Mask, share: float, classes: int, rng: np.random.Generato
     for value in present:
         places = np.argwhere(mask == value)
         wanted = min(share * mask.size / len(present), 0.8 * len(places))
-        done = 0
-        for _ in range(3000):
-            if done >= wanted:
-                break
-            done += draw_stroke(mask, painted, value, places[rng.integers(len(places))], wanted - done, rng)
+        draw_from(places, wanted, mask, painted, rng)
     return painted
 
 
-def draw_stroke(
+def draw_from(places: NDArray[np.int64], wanted: float, mask: Mask, painted: Mask, rng: np.random.Generator) -> None:
+    """Paint strokes that begin at some of these places, until so many pixels are painted."""
+    done = 0
+    for _ in range(3000):
+        if done >= wanted:
+            break
+        start = places[rng.integers(len(places))]
+        done += _one_stroke(mask, painted, int(mask[tuple(start)]), start, wanted - done, rng)
+
+
+def _one_stroke(
     mask: Mask, painted: Mask, value: int, start: NDArray[np.int64], most: float, rng: np.random.Generator
 ) -> int:
     """Paint one stroke of at most so many pixels; returns how many it painted."""

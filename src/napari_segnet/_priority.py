@@ -34,14 +34,13 @@ def lower_priority() -> None:
         _schedule([0], os.SCHED_IDLE)
 
 
-def rise_when_starved(
-    busy: Callable[[], bool], tell: Callable[[str], None], seconds: float = _LOOK_SECONDS
-) -> threading.Thread | None:
+def rise_when_starved(busy: Callable[[], bool], tell: Callable[[str], None], seconds: float = _LOOK_SECONDS) -> None:
     """Watch over a process of lowest priority from a thread, until other programs leave it no time for its job.
 
     Behind a program that keeps all cores busy, Linux gives an idle process about a three-hundredth of the time:
     hours for a minute's work. Then it becomes an ordinary process of low priority, which gets about a tenth. Not
-    every system lets a user do that (it takes RLIMIT_NICE): there the sentence says what can be done.
+    every system lets a user do that (it takes RLIMIT_NICE): there the sentence says what can be done. There is
+    nothing to watch on systems other than Linux, and in a process of another priority.
 
     Parameters
     ----------
@@ -51,17 +50,9 @@ def rise_when_starved(
         Is given a sentence, once.
     seconds : float
         Between two looks; it rises after two looks in a row at which it starved.
-
-    Returns
-    -------
-    Thread or None
-        None where there is nothing to do: on systems other than Linux, and in a process of another priority.
     """
-    if sys.platform != "linux" or _waited() is None or os.sched_getscheduler(0) != os.SCHED_IDLE:
-        return None
-    thread = threading.Thread(target=_watch, args=(busy, tell, seconds), name="priority", daemon=True)
-    thread.start()
-    return thread
+    if sys.platform == "linux" and _waited() is not None and os.sched_getscheduler(0) == os.SCHED_IDLE:
+        threading.Thread(target=_watch, args=(busy, tell, seconds), name="priority", daemon=True).start()
 
 
 def _watch(busy: Callable[[], bool], tell: Callable[[str], None], seconds: float) -> None:

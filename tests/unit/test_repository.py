@@ -42,7 +42,7 @@ def test_no_qt_binding_and_no_cap_on_torch_among_the_dependencies():
 
 
 def test_pyside_6_12_0_is_excluded():
-    assert any("!=6.12.0" in line for line in PROJECT["optional-dependencies"]["pyside6"])
+    assert any("PySide6>=6.8,!=6.12.0" in line for line in PROJECT["optional-dependencies"]["pyside6"])
 
 
 @posix
