@@ -18,7 +18,7 @@ from napari_segnet._console import Reporter, print_table
 from napari_segnet._process import prepare_process
 from napari_segnet.config import PredictConfig, PresetName, RunConfig, Task, Unlabelled, validated
 from napari_segnet.errors import SegNetError
-from napari_segnet.models.registry import NETWORKS
+from napari_segnet.models.catalogue import NETWORKS
 from napari_segnet.request import build_config
 
 # typer brings a click of its own in some versions: the base class of its errors is found, not imported.
@@ -229,14 +229,14 @@ def demo(
 @app.command()
 def networks(plain: Plain = False) -> None:
     """List the networks."""
-    rows = [(s.name, "any" if s.encoders else "-", s.idea, s.paper) for s in NETWORKS.values()]
-    print_table(("name", "encoder", "idea", "paper"), rows, plain)
+    rows = [(s.name, s.encoder or "-", s.idea, s.when, s.paper) for s in NETWORKS.values()]
+    print_table(("name", "encoder", "idea", "when", "paper"), rows, plain)
 
 
 @app.command()
 def encoders(plain: Plain = False) -> None:
-    """List the encoders of --network unet; timm's can be used too, as tu-NAME."""
-    from napari_segnet.models.smp_unet import encoder_table
+    """List the encoders of networks that have one to choose; timm's can be used too, as tu-NAME."""
+    from napari_segnet.models.encoders import encoder_table
 
     print_table(("name", "pretrained weights"), encoder_table(), plain)
 

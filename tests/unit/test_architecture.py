@@ -15,8 +15,8 @@ TOOLKIT = ("qtpy", "PySide6", "PyQt6", "napari", "magicgui", "pyqtgraph")
 # What both sides share, and so may import neither.
 SHARED = (
     "request", "samples", "versions", "config", "errors", "events", "run", "axes", "channels", "presets", "io",
-    "evaluation", "models/registry", "models/info", "data/labels", "data/checks", "data/normalization", "data/pairs",
-    "data/split", "data/sampling",
+    "evaluation", "models/catalogue", "models/registry", "models/info", "data/labels", "data/checks",
+    "data/normalization", "data/pairs", "data/split", "data/sampling",
 )  # fmt: skip
 
 

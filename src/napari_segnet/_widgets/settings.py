@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_segnet.config import DataConfig, PresetName, RunConfig, merge, validated
-from napari_segnet.models.registry import NETWORKS
+from napari_segnet.models.catalogue import NETWORKS
 from napari_segnet.request import with_network
 
 

@@ -1,36 +1,22 @@
-"""Networks by name: a frozen entry each, and a factory that is imported when it is needed.
+"""Networks by name, built on request.
 
-A new network is one file with a function ``build(request) -> torch.nn.Module`` and one entry here; the command
-line, the viewer and the docs list the entries. This module imports no torch.
+A new network is one file with a function ``build(request) -> torch.nn.Module`` and one entry in `catalogue`; the
+command line, the viewer and the docs list the entries. This module imports no torch.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_segnet.errors import ConfigError, unknown_name
+from napari_segnet.models.catalogue import NETWORKS, NetworkSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
 Options = Mapping[str, int | float | bool | str]
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """A network that can be chosen by name.
-
-    `module` holds ``build(request)``. `encoders` says whether the encoder can be chosen too.
-    """
-
-    name: str
-    idea: str
-    paper: str
-    module: str
-    encoders: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,33 +26,12 @@ class NetworkRequest:
     `weights` is ``"imagenet"``, ``"none"``, or a file of encoder weights (safetensors).
     """
 
+    name: str
     channels: int
     outputs: int
     encoder: str | None = None
     weights: str = "none"
     options: Options = field(default_factory=dict)
-
-
-_RONNEBERGER = "Ronneberger, Fischer, Brox 2015, arXiv:1505.04597"
-
-NETWORKS: dict[str, NetworkSpec] = {
-    spec.name: spec
-    for spec in (
-        NetworkSpec(
-            "plain-unet",
-            "U-Net with batch normalization, a light decoder and no encoder to choose: quick from scratch.",
-            _RONNEBERGER,
-            "napari_segnet.models.plain_unet",
-        ),
-        NetworkSpec(
-            "unet",
-            "U-Net decoder on any classification network as encoder (segmentation-models-pytorch).",
-            _RONNEBERGER,
-            "napari_segnet.models.smp_unet",
-            encoders=True,
-        ),
-    )
-}
 
 
 def network_spec(name: str) -> NetworkSpec:
@@ -123,7 +88,6 @@ def build_network(
             f"{weights!r} is no model that can be fine-tuned, and the network {spec.name!r} has no encoder for it.",
             "Name a model file of napari-segnet, or use --network unet.",
         )
-    module = importlib.import_module(spec.module)
-    request = NetworkRequest(channels, outputs, encoder, weights, dict(options or {}))
-    network: nn.Module = module.build(request)
+    request = NetworkRequest(spec.name, channels, outputs, encoder, weights, dict(options or {}))
+    network: nn.Module = spec.load().build(request)
     return network

@@ -1,27 +1,17 @@
-"""The U-Net of segmentation-models-pytorch, with any of its encoders or timm's (``tu-NAME``)."""
+"""Encoders by name: those of segmentation-models-pytorch, and timm's as ``tu-NAME``, with or without their weights."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from pydantic import Field
 from safetensors.torch import load_file
 from torch import nn
 
 from napari_segnet._torch import import_smp
-from napari_segnet.config import Frozen, validated
 from napari_segnet.errors import ConfigError, ModelFileError, SegNetError, unknown_name
-from napari_segnet.models.registry import NetworkRequest
-
-DEFAULT_ENCODER = "resnet18"
-
-
-class Options(Frozen):
-    """Options of the U-Net decoder, for ``--set model.options.NAME=VALUE``."""
-
-    depth: int = Field(5, ge=3, le=5, description="Levels of the encoder that are used.")
-    decoder_width: int = Field(256, ge=16, le=1024, description="Channels of the decoder's first block.")
+from napari_segnet.models.registry import NetworkRequest, network_spec
 
 
 def encoder_names() -> list[str]:
@@ -35,27 +25,57 @@ def encoder_table() -> list[tuple[str, str]]:
     return [(name, ", ".join(entry.get("pretrained_settings", {}))) for name, entry in sorted(encoders.items())]
 
 
-def build(request: NetworkRequest) -> nn.Module:
-    """Build the network, with pretrained encoder weights if they are asked for.
+def timm_names() -> list[str]:
+    """Return ``tu-NAME`` for each model of timm that can be an encoder."""
+    import_smp()  # timm stumbles where torchvision does
+    import timm
+
+    return [f"tu-{name}" for name in timm.list_models()]
+
+
+def build_on_encoder(request: NetworkRequest, make: Callable[[str, str | None], nn.Module]) -> nn.Module:
+    """Build a network whose attribute ``encoder`` is one of smp's, with the weights that are asked for.
+
+    Parameters
+    ----------
+    request : NetworkRequest
+        Without an encoder the default of the network's registry entry is taken.
+    make : callable
+        Gets the encoder's name, and ``"imagenet"`` or None; returns the network.
 
     Raises
     ------
     ConfigError
-        For an encoder or option that doesn't exist.
+        For an encoder that doesn't exist, or that this network can't use.
     SegNetError
         If pretrained weights can't be fetched.
     """
-    options = validated(Options, dict(request.options))
-    encoder = request.encoder or DEFAULT_ENCODER
-    _check_name(encoder)
-    network = _make(encoder, request, options, weights="imagenet" if request.weights == "imagenet" else None)
+    encoder = request.encoder or network_spec(request.name).encoder
+    check_encoder(encoder)
+    weights = "imagenet" if request.weights == "imagenet" else None
+    try:
+        network = make(encoder, weights)
+    except (KeyError, ValueError, RuntimeError, NotImplementedError) as error:
+        not_refused = isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError)
+        if not_refused and torch.empty(0).device.type == "meta":
+            raise  # some encoders compute with their weights, and can't be built without memory
+        if weights and not_refused:
+            raise _no_weights(encoder, error) from error
+        why = str(error).splitlines()[0].rstrip(".!")
+        raise ConfigError(
+            f"The network {request.name!r} can't use the encoder {encoder!r}: {why}.",
+            f"Try --encoder {network_spec(request.name).encoder}, or see napari-segnet encoders.",
+        ) from error
+    except OSError as error:
+        # The hub's errors (no connection, no such file, offline mode) are all OSErrors.
+        raise _no_weights(encoder, error) from error
     if request.weights not in ("imagenet", "none"):
         _load_encoder(network, Path(request.weights))
-    network.stride = 2**options.depth
     return network
 
 
-def _check_name(encoder: str) -> None:
+def check_encoder(encoder: str) -> None:
+    """Raise `ConfigError`, with near names, for an encoder that doesn't exist."""
     if not encoder.startswith("tu-"):
         if encoder not in encoder_names():
             raise unknown_name("encoder", encoder, encoder_names())
@@ -63,34 +83,9 @@ def _check_name(encoder: str) -> None:
     import_smp()  # timm stumbles where torchvision does
     import timm
 
-    name = encoder.removeprefix("tu-")
     # timm also takes addresses of hubs and folders: a model file must never make us fetch or read those.
-    if not timm.is_model(name):
-        raise unknown_name("encoder", encoder, [f"tu-{known}" for known in timm.list_models()])
-
-
-def _make(encoder: str, request: NetworkRequest, options: Options, weights: str | None) -> nn.Module:
-    smp = import_smp()
-    decoder = [max(options.decoder_width // 2**level, 16) for level in range(options.depth)]
-    try:
-        network: nn.Module = smp.Unet(
-            encoder,
-            encoder_depth=options.depth,
-            encoder_weights=weights,
-            decoder_channels=decoder,
-            in_channels=request.channels,
-            classes=request.outputs,
-        )
-    except (KeyError, ValueError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and torch.empty(0).device.type == "meta":
-            raise  # some encoders compute with their weights, and can't be built without memory
-        if weights and not isinstance(error, ValueError | KeyError):
-            raise _no_weights(encoder, error) from error
-        raise ConfigError(f"The encoder {encoder!r} can't be used: {error}.", "See napari-segnet encoders.") from error
-    except OSError as error:
-        # The hub's errors (no connection, no such file, offline mode) are all OSErrors.
-        raise _no_weights(encoder, error) from error
-    return network
+    if not timm.is_model(encoder.removeprefix("tu-")):
+        raise unknown_name("encoder", encoder, timm_names())
 
 
 def _no_weights(encoder: str, error: Exception) -> SegNetError:
@@ -109,7 +104,7 @@ def _load_encoder(network: nn.Module, path: Path) -> None:
         raise ModelFileError(f"{path} is not a safetensors file, or is damaged: {error}.") from error
     encoder = network.encoder
     if not isinstance(encoder, nn.Module):
-        raise TypeError("smp's Unet has no encoder")
+        raise TypeError(f"{type(network).__name__} has no encoder")
     prefix = "encoder." if any(key.startswith("encoder.") for key in tensors) else ""
     own = encoder.state_dict()
     fitting = {
