@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 import napari_segnet as segnet
 from napari_segnet._torch import import_smp
-from napari_segnet.axes import to_planes
+from napari_segnet.axes import to_stack
 from napari_segnet.data.normalization import Normalization, fit, scale
 from napari_segnet.devices import device_name, pick_device
 from napari_segnet.io.images import open_image, open_labels
@@ -73,7 +73,7 @@ def read_pairs(folder: Path) -> list[tuple[Image, Mask]]:
     pairs = []
     for image, mask in pair_files(folder / "images", folder / "masks").pairs:
         opened = open_image(image)
-        plane = np.asarray(to_planes(opened.array, opened.axes)[0])
+        plane = np.asarray(to_stack(opened.array, opened.axes)[0])
         pairs.append((plane, np.asarray(open_labels(mask).array).astype(np.uint8)))
     return pairs
 

@@ -1,12 +1,14 @@
 """Axes as strings: which axis of an array is time, depth, channel, row and column.
 
 The letters are T, Z, C, Y and X; an RGB photograph is ``"YXC"``. Whatever the order in a file, the rest of
-the package works on planes (C, Y, X); `to_planes` gives them one by one and reads only what is asked for.
+the package works on planes (C, Y, X) or volumes (C, Z, Y, X); `to_stack` gives them one by one and reads only what
+is asked for.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +19,14 @@ from napari_segnet.errors import DataError
 LETTERS = "TZCYX"
 # An axis as short as this, where nothing says what it is, holds channels.
 _MOST_CHANNELS = 4
+
+
+def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
+    """Return one number for each of `ndim` axes: the same for all, or those given."""
+    numbers = (value,) * ndim if isinstance(value, int) else tuple(value)
+    if len(numbers) != ndim:
+        raise ValueError(f"{value} is no number for each of {ndim} axes")
+    return numbers
 
 
 class ArrayLike(Protocol):
@@ -241,28 +251,47 @@ def view(
     return result
 
 
-class PlaneStack:
-    """The planes of an image, one after another.
+class ImageStack:
+    """The planes of an image, or its volumes, one after another.
 
     Attributes
     ----------
+    spatial : {"YX", "ZYX"}
+        The axes of an item: a plane's or a volume's.
+    axes : str
+        The axes of the image without C, in its order.
+    shape : tuple of int
+        Their lengths: the shape of what has one number for each pixel.
     leading_axes : str
-        The axes besides C, Y and X, in the order of the image: ``""``, ``"Z"``, ``"TZ"`` ...
+        The axes besides C and those of an item, in the order of the image: ``""``, ``"Z"``, ``"TZ"`` ...
     leading : tuple of int
-        Their lengths. What is computed for each plane goes back to the shape ``(*leading, *plane_shape)``.
-    plane_shape : (int, int)
-        Rows and columns of a plane.
+        Their lengths.
+    item_shape : tuple of int
+        Rows and columns of a plane; planes, rows and columns of a volume.
     channels : int
     dtype : dtype
+
+    Raises
+    ------
+    DataError
+        If the axes don't fit the array, or volumes are wanted of an image without a Z axis.
     """
 
-    def __init__(self, array: ArrayLike, axes: str) -> None:
+    def __init__(self, array: ArrayLike, axes: str, spatial: str = "YX") -> None:
         axes = check_axes(axes, array.shape)
+        if not set(spatial) <= set(axes):
+            raise DataError(
+                f"An image with the axes {axes} is no volume.",
+                "Choose a volume (axes ZYX), or a network for planes.",
+            )
         lengths = dict(zip(axes, (int(n) for n in array.shape), strict=True))
         self._array, self._axes = array, axes
-        self.leading_axes = "".join(letter for letter in axes if letter in "TZ")
+        self.spatial = spatial
+        self.axes = axes.replace("C", "")
+        self.shape = tuple(lengths[letter] for letter in self.axes)
+        self.leading_axes = "".join(letter for letter in axes if letter not in f"C{spatial}")
         self.leading = tuple(lengths[letter] for letter in self.leading_axes)
-        self.plane_shape = (lengths["Y"], lengths["X"])
+        self.item_shape = tuple(lengths[letter] for letter in spatial)
         self.channels = lengths.get("C", 1)
         self.dtype: np.dtype[Any] = np.dtype(array.dtype)
 
@@ -270,19 +299,19 @@ class PlaneStack:
         return math.prod(self.leading)
 
     def __getitem__(self, i: int) -> Any:
-        """Return plane `i` as an array-like (C, Y, X): a view of a numpy array, else a `LazyView`."""
+        """Return item `i` as an array-like (C, [Z], Y, X): a view of a numpy array, else a `LazyView`."""
         if not -len(self) <= i < len(self):
-            raise IndexError(f"plane {i} of {len(self)}")
+            raise IndexError(f"item {i} of {len(self)}")
         place = self.index(i % len(self))
-        return view(self._array, self._axes, "CYX", dict(zip(self.leading_axes, place, strict=True)))
+        return view(self._array, self._axes, f"C{self.spatial}", dict(zip(self.leading_axes, place, strict=True)))
 
     def index(self, i: int) -> tuple[int, ...]:
-        """Return the place of plane `i` along the leading axes; ``()`` in a single plane."""
+        """Return the place of item `i` along the leading axes; ``()`` in a single one."""
         return tuple(int(n) for n in np.unravel_index(i, self.leading)) if self.leading else ()
 
 
-def to_planes(array: ArrayLike, axes: str) -> PlaneStack:
-    """Return the planes of an image.
+def to_stack(array: ArrayLike, axes: str, spatial: str = "YX") -> ImageStack:
+    """Return the planes or volumes of an image.
 
     Parameters
     ----------
@@ -290,15 +319,17 @@ def to_planes(array: ArrayLike, axes: str) -> PlaneStack:
         Numpy array, memory map, zarr or dask array; only slices of it are read, and only when they are used.
     axes : str
         Its axes.
+    spatial : {"YX", "ZYX"}
+        Whether planes or volumes are wanted.
 
     Returns
     -------
-    PlaneStack
-        ``len()`` planes, each an array-like (C, Y, X).
+    ImageStack
+        ``len()`` items, each an array-like (C, Y, X) or (C, Z, Y, X).
 
     Raises
     ------
     DataError
-        If the axes don't fit the array.
+        If the axes don't fit the array, or don't have those of a volume.
     """
-    return PlaneStack(array, axes)
+    return ImageStack(array, axes, spatial)

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from napari_segnet.axes import ArrayLike, PlaneStack
+from napari_segnet.axes import ArrayLike, ImageStack
 from napari_segnet.errors import DataError
 
 
-def join_channels(name: str, stacks: Sequence[PlaneStack]) -> PlaneStack:
+def join_channels(name: str, stacks: Sequence[ImageStack]) -> ImageStack:
     """Return the channels of several images, in their order, as those of one.
 
     Parameters
     ----------
     name : str
         How the user calls the image.
-    stacks : sequence of PlaneStack
+    stacks : sequence of ImageStack
         Of one size; each may have channels of its own.
 
     Raises
@@ -30,18 +30,20 @@ def join_channels(name: str, stacks: Sequence[PlaneStack]) -> PlaneStack:
     """
     if len(stacks) == 1:
         return stacks[0]
-    shapes = {(*stack.leading, *stack.plane_shape) for stack in stacks}
+    shapes = {(*stack.leading, *stack.item_shape) for stack in stacks}
     if len(shapes) > 1:
         sizes = ", ".join(" x ".join(map(str, shape)) for shape in sorted(shapes))
         raise DataError(f"The channels of {name} have different sizes: {sizes}.", "Choose images of one size.")
     return _JoinedStack(stacks)
 
 
-class _JoinedStack(PlaneStack):
-    def __init__(self, stacks: Sequence[PlaneStack]) -> None:
+class _JoinedStack(ImageStack):
+    def __init__(self, stacks: Sequence[ImageStack]) -> None:
         first = stacks[0]
         self._stacks = tuple(stacks)
-        self.leading_axes, self.leading, self.plane_shape = first.leading_axes, first.leading, first.plane_shape
+        self.axes, self.shape = first.axes, first.shape
+        self.spatial, self.leading_axes = first.spatial, first.leading_axes
+        self.leading, self.item_shape = first.leading, first.item_shape
         self.channels = sum(stack.channels for stack in stacks)
         self.dtype = np.result_type(*(stack.dtype for stack in stacks))
 
@@ -50,7 +52,7 @@ class _JoinedStack(PlaneStack):
 
 
 class JoinedPlane:
-    """Planes (C, Y, X) of one size, one after another along C; rows and columns are read only where it is sliced.
+    """Planes (C, Y, X), or volumes, of one size, one after another along C; read only where it is sliced.
 
     A key is an int or a slice for each axis, from C on; there is no Ellipsis.
     """
@@ -58,7 +60,7 @@ class JoinedPlane:
     def __init__(self, planes: Sequence[ArrayLike]) -> None:
         self._planes = planes
         self.shape: tuple[int, ...] = (sum(plane.shape[0] for plane in planes), *planes[0].shape[1:])
-        self.ndim = 3
+        self.ndim = len(self.shape)
         self.dtype: np.dtype[Any] = np.result_type(*(plane.dtype for plane in planes))
         self.size = math.prod(self.shape)
 

@@ -99,6 +99,67 @@ def _train(images: Path, labels: Path, out: Path, config: RunConfig) -> None:
     _execute(run.path)
 
 
+@app.command("preview-augmentation")
+def preview_augmentation(
+    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    labels: Annotated[Path, typer.Argument(help="Its labels, or a folder of labels with the same names.")],
+    out: Out,
+    rows: Annotated[int, typer.Option(min=1, max=64, help="Patches of the images to show.")] = 4,
+    columns: Annotated[int, typer.Option(min=2, max=64, help="Ways to show each; the first is unchanged.")] = 6,
+    unlabelled: Annotated[Unlabelled | None, typer.Option(help="What 0 means; default: guessed.")] = None,
+    task: Annotated[Task | None, typer.Option(help="Classes, or numbered objects; default: guessed.")] = None,
+    axes: Annotated[str | None, typer.Option(help="Axes of the image files, such as ZYX; default: guessed.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another one shows other patches and changes.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of options, as for train.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Such as train.augment.rotation=90.")] = None,
+) -> None:
+    """Show what augmentation does to patches: augmentation.png and augmentation_labels.png."""
+    from napari_segnet.training.augmentation_preview import write_preview
+
+    options = {"unlabelled": unlabelled, "task": task, "axes": axes, "seed": seed}
+    paths = write_preview(images, labels, out, build_config(options, set_ or (), config), rows, columns)
+    typer.echo(f"Written: {paths[0]}, {paths[1]}")
+
+
+@app.command("find-rate")
+def find_rate(
+    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    labels: Annotated[Path, typer.Argument(help="Its labels, or a folder of labels with the same names.")],
+    out: Out,
+    unlabelled: Annotated[Unlabelled | None, typer.Option(help="What 0 means; default: guessed.")] = None,
+    task: Annotated[Task | None, typer.Option(help="Classes, or numbered objects; default: guessed.")] = None,
+    preset: Annotated[PresetName | None, typer.Option(help="How much effort; default: fast.")] = None,
+    network: Annotated[str | None, typer.Option(help="See napari-segnet networks.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="See napari-segnet encoders.")] = None,
+    weights: Annotated[str | None, typer.Option(help="As for train.")] = None,
+    val_fraction: Annotated[float | None, typer.Option(help="Part kept for validation; 0: none.")] = None,
+    axes: Annotated[str | None, typer.Option(help="Axes of the image files, such as ZYX; default: guessed.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same data, same CPU: same curve.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of options, as for train.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as train.optimizer=sgd.")] = None,
+) -> None:
+    """Find a learning rate: a hundred steps at growing rates, and where the loss falls quickest."""
+    from napari_segnet.find_rate import find_rate as find
+
+    options = {
+        "unlabelled": unlabelled,
+        "task": task,
+        "preset": preset,
+        "network": network,
+        "encoder": encoder,
+        "weights": weights,
+        "val_fraction": val_fraction,
+        "axes": axes,
+        "device": device,
+        "seed": seed,
+    }
+    curve = find(images, labels, out, build_config(options, set_ or (), config))
+    typer.echo(f"The loss falls quickest at a learning rate of {curve.steepest:.2g}; lowest: at {curve.lowest:.2g}.")
+    typer.echo(f"To learn with it: --set train.learning_rate={curve.steepest:.2g}")
+    typer.echo(f"Written: {out / 'rates.csv'}, {out / 'rates.png'}")
+
+
 @app.command()
 def resume(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Go on with a run that was stopped or killed."""
@@ -226,6 +287,28 @@ def demo(
     run_demo(out, viewer=not no_viewer, on_line=typer.echo)
 
 
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A model of another tool: a file or a folder.")],
+    out: Annotated[Path, typer.Option(help="Model file to write; ends with .safetensors.")],
+    format_: Annotated[str, typer.Option("--format", help="keras, smp, monai or weights; auto: by the file.")] = "auto",
+    network: Annotated[str | None, typer.Option(help="For weights alone: the network they belong to.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="For weights alone: its encoder.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Names of the classes, with commas between.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as intensities=raw.")] = None,
+) -> None:
+    """Make a model file of a model that another tool has trained."""
+    from napari_segnet.importers import ImportConfig, import_model
+    from napari_segnet.request import read_settings
+
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    said = {"format": format_, "network": network, "encoder": encoder, "classes": names}
+    settings = {name: value for name, value in said.items() if value is not None} | read_settings(set_ or ())
+    info = import_model(file, out, validated(ImportConfig, settings), on_note=Reporter().note)
+    named = ", ".join(f"{c.value} {c.name}" for c in info.classes)
+    typer.echo(f"Written: {out} ({info.network}, image channels: {info.channels}, classes: {named})")
+
+
 @app.command()
 def networks(plain: Plain = False) -> None:
     """List the networks."""
@@ -247,6 +330,24 @@ def losses(plain: Plain = False) -> None:
     from napari_segnet.training.losses import LOSSES
 
     print_table(("name", "idea", "paper"), [(s.name, s.idea, s.paper) for s in LOSSES.values()], plain)
+
+
+@app.command()
+def optimizers(plain: Plain = False) -> None:
+    """List the optimizers, for --set train.optimizer=NAME."""
+    from napari_segnet.training.optimizers import OPTIMIZERS
+
+    rows = [(s.name, s.idea, ", ".join(s.options.model_fields), s.paper) for s in OPTIMIZERS.values()]
+    print_table(("name", "idea", "options", "paper"), rows, plain)
+
+
+@app.command()
+def schedules(plain: Plain = False) -> None:
+    """List the schedules of the learning rate, for --set train.schedule=NAME."""
+    from napari_segnet.training.schedule import SCHEDULES
+
+    rows = [(s.name, s.idea, ", ".join(s.options.model_fields), s.paper) for s in SCHEDULES.values()]
+    print_table(("name", "idea", "options", "paper"), rows, plain)
 
 
 @app.command()

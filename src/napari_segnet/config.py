@@ -18,7 +18,13 @@ from napari_segnet.errors import ConfigError
 Task = Literal["semantic", "instances"]
 Unlabelled = Literal["ignore", "background"]
 PresetName = Literal["fast", "balanced", "best"]
+NormName = Literal["batch", "group", "instance"]
+_Side = Annotated[int, Field(ge=1, le=4096)]
+PatchSize = Annotated[int, Field(ge=16, le=4096)] | tuple[_Side, _Side, _Side]
+"""Side of a patch, pixels, or its length along Z, Y and X."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Choices = dict[str, int | float | bool | str | tuple[float, ...]]
+"""Options of what is chosen by name: each choice has its own, and checks them."""
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -63,24 +69,56 @@ class ModelConfig(Frozen):
     network: str = "plain-unet"
     encoder: str | None = None
     weights: str = Field("none", description="imagenet, none, or a model file to fine-tune.")
+    norm: NormName | None = Field(None, description="Normalization layers; None: those of the network's paper.")
     options: dict[str, int | float | bool | str] = Field(default_factory=dict)
 
 
 class AugmentConfig(Frozen):
-    """Random changes of each training patch. Zero turns a change off."""
+    """Random changes of each training patch. Zero turns a change off.
 
-    flip: bool = True
-    quarter_turns: bool = True
+    Pixels are those of the finest axis: in volumes shapes change in physical space, and volumes whose planes are more
+    than three times as far apart as pixels change in their planes only.
+    """
+
+    flip: bool = Field(True, description="Mirror along each axis.")
+    quarter_turns: bool = Field(True, description="Turn by right angles, in planes of equal spacing.")
     rotation: float = Field(25.0, ge=0, le=180, description="Largest rotation, degrees.")
     scale: float = Field(0.2, ge=0, le=0.5, description="Largest relative change of size.")
     shear: float = Field(8.0, ge=0, le=45, description="Largest shear, degrees.")
     elastic: float = Field(3.0, ge=0, le=50, description="Size of elastic displacements, pixels.")
+    perspective: float = Field(
+        0.0, ge=0, le=0.5, description="Largest shift of a corner by a tilt, relative to its distance from the middle."
+    )
+    piecewise: float = Field(
+        0.0, ge=0, le=50, description="Size of the displacements of a coarse grid, linear within its cells, pixels."
+    )
     brightness: float = Field(0.15, ge=0, le=1, description="Largest shift, in units of the intensity range.")
     contrast: float = Field(0.25, ge=0, le=0.9, description="Largest relative change of contrast.")
     gamma: float = Field(0.25, ge=0, le=1, description="Largest change of the logarithm of gamma.")
+    hue: float = Field(0.0, ge=0, le=180, description="Largest turn of the colours, degrees; three channels only.")
+    saturation: float = Field(
+        0.0, ge=0, le=1, description="Largest relative change of how colourful it is; three channels only."
+    )
+    channel_shuffle: Fraction = Field(0.0, description="Share of patches whose channels change places.")
+    clahe: Fraction = Field(
+        0.0, description="Share of patches with locally equalized histograms, with limited contrast."
+    )
+    low_resolution: float = Field(
+        0.0, ge=0, le=0.9, description="Largest relative loss of resolution: 0.5 shows half as many pixels a side."
+    )
     noise: float = Field(0.04, ge=0, le=1, description="Largest standard deviation of added noise.")
     blur: float = Field(0.8, ge=0, le=5, description="Largest sigma of a Gaussian blur, pixels.")
-    probability: Fraction = Field(0.6, description="Share of patches that each kind of change is applied to.")
+    copy_paste: Fraction = Field(
+        0.0, description="Share of patches that objects of other patches are pasted into: whole objects, no strokes."
+    )
+    probability: Fraction = Field(
+        0.6, description="Share of patches that each kind of change without a share of its own is applied to."
+    )
+    class_frequency: bool = Field(
+        False,
+        description="Change patches with rare classes more often, with the probability 1 - (1 - p)^r: r is the root of "
+        "how many times as frequent the commonest class is as the patch's rarest, at most 4.",
+    )
 
 
 class TrainConfig(Frozen):
@@ -91,15 +129,29 @@ class TrainConfig(Frozen):
     minutes: float | None = Field(None, gt=0, le=100_000, description="Most minutes of learning.")
     steps_per_epoch: int = Field(20, ge=1, le=100_000)
     batch_size: int = Field(8, ge=1, le=4096)
-    patch_size: int = Field(128, ge=16, le=4096, description="Side of a training patch, pixels.")
-    optimizer: Literal["adamw"] = "adamw"
+    patch_size: PatchSize = Field(128, description="Side of a training patch, pixels; of a volume [Z, Y, X].")
+    optimizer: str = Field("adamw", description="A name in training/optimizers.py.")
+    optimizer_options: Choices = Field(default_factory=dict, description="The optimizer's own, such as momentum.")
     learning_rate: float = Field(2e-3, gt=0, le=10)
     weight_decay: float = Field(1e-2, ge=0, le=10)
-    schedule: Literal["flat-cosine", "cosine", "constant"] = "flat-cosine"
-    warmup_steps: int = Field(20, ge=0, le=100_000)
+    schedule: str = Field("flat-cosine", description="A name in training/schedule.py.")
+    schedule_options: Choices = Field(default_factory=dict, description="The schedule's own, such as power.")
+    warmup_steps: int = Field(
+        20, ge=0, le=100_000, description="Steps until the full rate; cyclic and one-cycle begin in their own way."
+    )
+    find_rate: bool = Field(False, description="Try many learning rates first, and take the one that is found.")
+    encoder_rate: float = Field(1.0, gt=0, le=100, description="Learning rate of the encoder, relative to the rest's.")
+    freeze_encoder: Fraction = Field(0.0, description="Share of the run in which the encoder stays as it is.")
     loss: str = "dice+ce"
+    loss_options: Choices = Field(default_factory=dict, description="The loss's own, such as gamma.")
     gradient_clip: float = Field(1.0, gt=0, le=1e6)
+    accumulate: int = Field(1, ge=1, le=1024, description="Batches in a step: as a batch so many times as large.")
+    deep_supervision: bool = Field(False, description="Coarse stages of the decoder have to answer, too.")
+    averaging: Literal["ema", "swa", "none"] = Field(
+        "ema", description="Which weights are used: the moving average, the mean at the ends of epochs, the last."
+    )
     ema: float = Field(0.98, ge=0, lt=1, description="Decay of the averaged weights a step; 0: none.")
+    swa_start: Fraction = Field(0.75, description="Share of the run after which swa begins to average.")
     forest_guide: bool = Field(True, description="With sparse strokes: start from a random forest's answer.")
     self_training: float = Field(
         1.0, ge=0, le=100, description="With sparse strokes: weight of the network's own averaged answer elsewhere."
@@ -115,7 +167,9 @@ class TrainConfig(Frozen):
 class PredictConfig(Frozen):
     """How a trained network is applied."""
 
-    tile: int = Field(1024, ge=32, le=65536, description="Side of the part of a tile that is kept, pixels.")
+    tile: int | None = Field(
+        None, ge=32, le=65536, description="Side of the part of a tile that is kept, pixels; None: 1024, volumes 128."
+    )
     batch_size: int = Field(1, ge=1, le=1024)
     halo: int | None = Field(None, ge=0, le=65536, description="Border of a tile that is cut off; None: the model's.")
     exact: bool = Field(False, description="Halo of the whole receptive field and float32: no pixel differs.")

@@ -32,6 +32,11 @@ _MMAP_MAX, _TRIM_THRESHOLD = -4, -1
 _reusing = threading.Lock()
 
 
+def channels_last(ndim: int) -> torch.memory_format:
+    """Return the layout in which convolutions of planes (`ndim` 2) or volumes (3) are quickest."""
+    return torch.channels_last if ndim == 2 else torch.channels_last_3d
+
+
 def pick_device(name: str = "auto") -> torch.device:
     """Return the device called `name`; ``"auto"`` is CUDA, else MPS, else the CPU.
 

@@ -6,44 +6,32 @@ import contextlib
 import errno
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from napari_segnet import events
-from napari_segnet.config import PredictConfig
-from napari_segnet.data.normalization import Normalization
+from napari_segnet.axes import per_axis
 from napari_segnet.devices import device_name, pick_device, reused_memory
 from napari_segnet.errors import ConfigError, ModelFileError, RunFolderError, SegNetError
-from napari_segnet.io.write import write_npy
 from napari_segnet.models.file import load_model, transfer
 from napari_segnet.models.info import ModelInfo, model_path, read_info
-from napari_segnet.models.registry import build_network
-from napari_segnet.predict.predictor import Predictor
+from napari_segnet.models.registry import build_network, network_spec
+from napari_segnet.preview import View, preview
 from napari_segnet.run import RunFolder, write_atomically
 from napari_segnet.training.checkpoint import read_checkpoint
+from napari_segnet.training.deep_supervision import DeepSupervised
 from napari_segnet.training.learner import Learner
-from napari_segnet.training.loop import statistics_batches, train
+from napari_segnet.training.loop import draw_batch, train
 from napari_segnet.training.losses import loss_function
+from napari_segnet.training.lr_finder import range_test
 from napari_segnet.training.prepare import Prepared, prepare
-from napari_segnet.training.saver import Saver, model_info
+from napari_segnet.training.saver import Saver
 
 _CHECKPOINT_SECONDS = 8.0
 _STEP_SECONDS = 0.2
 _FIRST_PREVIEW_STEP = 8
-_PREVIEW_MARGIN = 64
-
-
-@dataclass(frozen=True)
-class View:
-    """The part of a training image that previews show: corner and size, pixels."""
-
-    pair: str
-    plane: int
-    origin: tuple[int, int]
-    shape: tuple[int, int]
 
 
 @dataclass
@@ -115,15 +103,7 @@ def _explain_disk(run: RunFolder, error: OSError) -> SegNetError:
 
 def _run(run: RunFolder, control: Control) -> Iterator[events.Event]:
     device = pick_device(run.config.train.device)
-    start_path = _start_model(run)
-    start = read_info(start_path) if start_path else None
-    _adopt_network(run, start)
-    ready = prepare(run, device, start)
-    run.set_config(ready.config)
-    resuming = _checkpoint(run).exists()
-    learner = _new_learner(ready, device, start_path, resuming)
-    if resuming:
-        read_checkpoint(_checkpoint(run), learner)
+    ready, learner = set_up(run, device)
     counters = learner.counters
     yield events.Started(
         str(run.path), device_name(device), len(counters.history), ready.config.train.epochs, ready.choices
@@ -135,6 +115,36 @@ def _run(run: RunFolder, control: Control) -> Iterator[events.Event]:
         reason = yield from _learn(run, control, ready, learner, saver)
     yield from saver.save_checkpoint()
     yield from saver.finish(reason)
+
+
+def set_up(run: RunFolder, device: torch.device) -> tuple[Prepared, Learner]:
+    """Decide everything that a run leaves open, and make what learns, as it was at the last checkpoint.
+
+    Raises
+    ------
+    SegNetError
+        If something can't work.
+    """
+    start_path = _start_model(run)
+    start = read_info(start_path) if start_path else None
+    _adopt_network(run, start)
+    ready = prepare(run, device, start)
+    resuming = _checkpoint(run).exists()
+    learner = _new_learner(ready, device, start_path, resuming)
+    if resuming:
+        read_checkpoint(_checkpoint(run), learner)
+    elif ready.config.train.find_rate:
+        ready = _with_found_rate(ready, learner)
+    run.set_config(ready.config)
+    return ready, learner
+
+
+def _with_found_rate(ready: Prepared, learner: Learner) -> Prepared:
+    config = ready.config.train
+    found = range_test(learner, lambda tried: draw_batch(tried, ready.lesson, config, 0.0)).steepest
+    learner.config = config.replace(learning_rate=found)
+    choices = {**ready.choices, "rate": f"{found:.1e}: at this learning rate the loss falls quickest."}
+    return replace(ready, config=ready.config.replace(train=learner.config.explicit()), choices=choices)
 
 
 def _learn(
@@ -164,7 +174,7 @@ def _learn(
             previews += 1
             # A preview that can't be written, such as over a file that is being read, must not end the training.
             with contextlib.suppress(OSError, SegNetError):
-                yield from _preview(run, view, ready, learner, previews % 2)
+                yield from preview(run, view, ready, learner, previews % 2)
             ended = time.monotonic()
             # At least three quarters of the time are for learning, however slow the preview is.
             next_preview = ended + max(ready.config.train.preview_seconds, 3 * (ended - now))
@@ -205,14 +215,14 @@ def _adopt_network(run: RunFolder, start: ModelInfo | None) -> None:
         return
     config = run.config
     asked = config.model.explicit()
-    for key in ("network", "encoder"):
+    for key in ("network", "encoder", "norm"):
         if key in asked and asked[key] != getattr(start, key):
             raise ConfigError(
-                f"The model to start from is a {start.network} ({start.encoder or 'no encoder'}), "
-                f"but {key} = {asked[key]} was asked for.",
-                f"Leave --{key} out to fine-tune it, or --weights out to train from scratch.",
+                f"The model to start from is a {start.network} ({start.encoder or 'no encoder'}, "
+                f"{start.norm or 'its own'} normalization), but {key} = {asked[key]} was asked for.",
+                f"Leave {key} out to fine-tune it, or --weights out to train from scratch.",
             )
-    same = {"network": start.network, "encoder": start.encoder, "options": dict(start.options)}
+    same = {"network": start.network, "encoder": start.encoder, "norm": start.norm, "options": dict(start.options)}
     run.set_config(config.replace(model={**asked, **same}))
 
 
@@ -227,19 +237,17 @@ def _new_learner(ready: Prepared, device: torch.device, start_path: Path | None,
         # A checkpoint holds all weights: nothing has to be fetched again.
         weights="none" if start_path or resuming else config.model.weights,
         options=config.model.options,
+        norm=config.model.norm,
     )
-    stride, patch = int(network.stride), config.train.patch_size  # type: ignore[arg-type]
-    if patch % stride:
-        raise ConfigError(
-            f"Patches of {patch} pixels don't fit this network, which needs multiples of {stride}.",
-            f"Set train.patch_size to {-(-patch // stride) * stride}.",
-        )
     if start_path:
         info, trained = load_model(start_path)
         transfer(trained, network, _same_classes(info, ready))
+    if config.train.deep_supervision:
+        patch = per_axis(config.train.patch_size, len(network_spec(config.model.network).axes))
+        network = DeepSupervised(network, ready.outputs, torch.zeros(1, ready.pairs[0].channels, *patch))
     return Learner(
         network,
-        loss_function(config.train.loss),
+        loss_function(config.train.loss, config.train.loss_options),
         ready.weights,
         config.train,
         device,
@@ -258,36 +266,3 @@ def _same_classes(info: ModelInfo, ready: Prepared) -> dict[int, int]:
         return {index: index for index in range(info.outputs)}
     old = {c.value: index for index, c in enumerate(info.classes)}
     return {new: old[c.value] for new, c in enumerate(ready.config.data.classes) if c.value in old}
-
-
-def _preview(run: RunFolder, view: View, ready: Prepared, learner: Learner, turn: int) -> Iterator[events.Event]:
-    """Predict the view with a margin around it, with the averaged weights as they are now."""
-    found = [i for i, p in enumerate(ready.pairs) if p.group == view.pair and p.plane == view.plane]
-    if not found:
-        return
-    began = time.perf_counter()
-    pair = ready.pairs[found[0]]
-    height, width = pair.shape
-    top, left = max(0, min(view.origin[0], height - 1)), max(0, min(view.origin[1], width - 1))
-    bottom, right = min(height, top + max(1, view.shape[0])), min(width, left + max(1, view.shape[1]))
-    y0, x0 = max(0, top - _PREVIEW_MARGIN), max(0, left - _PREVIEW_MARGIN)
-    rows, columns = (
-        slice(y0, min(height, bottom + _PREVIEW_MARGIN)),
-        slice(x0, min(width, right + _PREVIEW_MARGIN)),
-    )
-    image = ready.cache.read(found[0], (rows, columns))
-    network = learner.refresh_average(lambda: statistics_batches(learner, ready.lesson, ready.config.train))
-    # The window is normalized already, by the limits of its whole image.
-    info = model_info(ready, network, {}).replace(normalization=Normalization(mode="none"))
-    predictor = Predictor(network, info, PredictConfig(), learner.device)
-    labels = np.empty(image.shape[1:], predictor.label_dtype)
-    probabilities = np.empty((len(predictor.classes), *image.shape[1:]), np.float32)
-    predictor.predict_plane(image, labels_out=labels, probabilities_out=probabilities)
-    inside = slice(top - y0, bottom - y0), slice(left - x0, right - x0)
-    folder = run.path / "preview"
-    folder.mkdir(exist_ok=True)
-    # Two names in turn: the viewer may still be reading the previous one.
-    files = folder / f"labels-{turn}.npy", folder / f"probabilities-{turn}.npy"
-    write_npy(files[0], labels[inside])
-    write_npy(files[1], probabilities[:, inside[0], inside[1]])
-    yield events.Preview(view.pair, str(files[0]), str(files[1]), (top, left), time.perf_counter() - began, view.plane)

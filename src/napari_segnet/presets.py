@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from napari_segnet import volumes
 from napari_segnet.config import PresetName, RunConfig, merge, validated
 from napari_segnet.errors import ConfigError
+from napari_segnet.training.optimizers import optimizer_spec
+from napari_segnet.training.schedule import schedule_spec
 
 PRESETS: dict[PresetName, str] = {
     "fast": "An answer in a minute or two: a narrow U-Net, small patches.",
@@ -24,7 +28,8 @@ class Fingerprint:
     """What the presets look at.
 
     `height` and `width` are the median image's, pixels; `annotated` counts annotated pixels over all images;
-    `memory` is the device's in GiB.
+    `memory` is the device's in GiB. Where a network sees volumes, `depth` is their median number of planes, and
+    `spacing` the size of a voxel along Z, Y and X, in any unit.
     """
 
     images: int
@@ -35,11 +40,13 @@ class Fingerprint:
     annotated: int
     device: str = "cpu"
     memory: float = 8.0
+    depth: int | None = None
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @property
     def share(self) -> float:
         """Annotated share of all pixels."""
-        return self.annotated / max(1, self.images * self.height * self.width)
+        return self.annotated / max(1, self.images * (self.depth or 1) * self.height * self.width)
 
 
 def choose(preset: PresetName, data: Fingerprint) -> tuple[dict[str, Any], dict[str, str]]:
@@ -58,9 +65,9 @@ def choose(preset: PresetName, data: Fingerprint) -> tuple[dict[str, Any], dict[
         What was chosen -> why.
     """
     gpu = data.device != "cpu"
-    patch = _patch(preset, data, gpu)
+    patch = _patch(preset, data, gpu) if data.depth is None else _patch_of_volume(preset, data, gpu)
     batch = _batch(preset, patch, data, gpu)
-    model, network = _network(preset, gpu)
+    model, network = _network(preset, gpu) if isinstance(patch, int) else _volume_network(preset, patch, data)
     epochs, steps = {"fast": (30, 40), "balanced": (80, 50), "best": (200, 60)}[preset]
     if data.annotated < _FEW_PIXELS:
         # A few strokes are learned by heart soon; more steps would only fit their edges.
@@ -77,7 +84,7 @@ def choose(preset: PresetName, data: Fingerprint) -> tuple[dict[str, Any], dict[
     }
     reasons = {
         "network": network,
-        "patch": f"{patch} x {patch} pixels: images are about {data.height} x {data.width}.",
+        "patch": _words(patch, data),
         "batch": f"{batch} patches a step, on {data.device} with {data.memory:.0f} GiB.",
         "length": f"at most {epochs} epochs of {steps} steps, for {data.annotated} annotated pixels.",
     }
@@ -91,11 +98,33 @@ def _patch(preset: PresetName, data: Fingerprint, gpu: bool) -> int:
     return max(64, min(wanted, side // 32 * 32))
 
 
-def _batch(preset: PresetName, patch: int, data: Fingerprint, gpu: bool) -> int:
-    wanted = 16 if gpu else 8
+def _patch_of_volume(preset: PresetName, data: Fingerprint, gpu: bool) -> tuple[int, ...]:
+    sides = {"fast": 64, "balanced": 96, "best": 128} if gpu else {"fast": 40, "balanced": 64, "best": 96}
+    shape = (data.depth or 1, data.height, data.width)
+    return volumes.patch_shape(shape, data.spacing, sides[preset] ** 3)
+
+
+def _words(patch: int | tuple[int, ...], data: Fingerprint) -> str:
+    if isinstance(patch, int):
+        return f"{patch} x {patch} pixels: images are about {data.height} x {data.width}."
+    sides = " x ".join(map(str, patch))
+    return f"about {sides} voxels: volumes are about {data.depth} x {data.height} x {data.width}."
+
+
+def _batch(preset: PresetName, patch: int | tuple[int, ...], data: Fingerprint, gpu: bool) -> int:
+    pixels = patch * patch if isinstance(patch, int) else math.prod(patch)
+    wanted = (16 if gpu else 8) if isinstance(patch, int) else (4 if preset == "fast" else 2)
     # Roughly what a step needs: activations of all levels, forward and backward.
-    each = patch * patch * {"fast": 16, "balanced": 32, "best": 64}[preset] * 4 * 12 / 2**30
+    each = pixels * {"fast": 16, "balanced": 32, "best": 64}[preset] * 4 * 12 / 2**30
     return max(1, min(wanted, int(0.5 * data.memory / each)))
+
+
+def _volume_network(preset: PresetName, patch: tuple[int, ...], data: Fingerprint) -> tuple[dict[str, Any], str]:
+    width = {"fast": 16, "balanced": 24, "best": 32}[preset]
+    model = volumes.choose_network(patch, data.spacing, width)
+    depth, flat = model["options"]["depth"], model["options"]["flat_levels"]
+    words = f"nnU-Net's network for volumes: {width} channels at full resolution, {depth} levels"
+    return model, f"{words}, the first {flat} of them flat." if flat else f"{words}."
 
 
 def _network(preset: PresetName, gpu: bool) -> tuple[dict[str, Any], str]:
@@ -141,6 +170,14 @@ def resolve(config: RunConfig, data: Fingerprint, *, fine_tunes: bool = False) -
         # The options of the preset's network mean nothing to another one.
         settings["model"] = {}
         reasons["network"] = f"{chosen_network}, as asked for."
+    optimizer = optimizer_spec(config.train.optimizer)
+    settings["train"] |= {
+        "learning_rate": settings["train"]["learning_rate"] * optimizer.rate,
+        "weight_decay": optimizer.decay,
+    }
+    # What they can't take is said before anything is learned.
+    optimizer.read(config.train.optimizer_options)
+    schedule_spec(config.train.schedule).read(config.train.schedule_options)
     mine = explicit.get("train", {})
     if mine.get("minutes") is not None and "epochs" not in mine:
         settings["train"]["epochs"] = None

@@ -108,7 +108,7 @@ class Worker:
         self._jobs.put(None)
 
     def _take(self, command: dict[str, Any]) -> None:
-        from napari_segnet.executor import View
+        from napari_segnet.preview import View
 
         kind = command["command"]
         if kind == "stop":

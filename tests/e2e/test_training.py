@@ -199,7 +199,7 @@ def test_a_loss_that_is_not_a_number_stops_with_a_sentence(make_run, monkeypatch
     run = make_run()
     finish(make_run("before"))
     monkeypatch.setattr(
-        "napari_segnet.executor.loss_function", lambda _name: lambda logits, *_: logits.sum() * float("nan")
+        "napari_segnet.executor.loss_function", lambda *_: lambda logits, *_: logits.sum() * float("nan")
     )
     with pytest.raises(SegNetError, match=r"became nan at step 1.*learning rate"):
         finish(run)

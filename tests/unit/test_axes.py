@@ -7,7 +7,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_segnet.axes import LazyView, check_axes, guess_axes, to_planes, view
+from napari_segnet.axes import LazyView, check_axes, guess_axes, to_stack, view
 from napari_segnet.errors import DataError
 
 
@@ -106,7 +106,7 @@ def test_planes_are_those_of_the_image_whatever_its_axes(axes, lengths, key):
     array = np.arange(np.prod(shape)).reshape(shape)
     expected = reference(array, axes)
     for source in (array, Counting(array)):
-        planes = to_planes(source, axes)
+        planes = to_stack(source, axes)
         assert len(planes) == len(expected)
         for i, plane in enumerate(expected):
             np.testing.assert_array_equal(np.asarray(planes[i]), plane)
@@ -116,26 +116,26 @@ def test_planes_are_those_of_the_image_whatever_its_axes(axes, lengths, key):
 
 def test_results_go_back_to_the_leading_axes():
     array = np.arange(2 * 3 * 4 * 5 * 6).reshape(2, 3, 4, 5, 6)
-    planes = to_planes(array, "ZTCYX")
-    assert (planes.leading_axes, planes.leading, planes.plane_shape, planes.channels) == (
+    planes = to_stack(array, "ZTCYX")
+    assert (planes.leading_axes, planes.leading, planes.item_shape, planes.channels) == (
         "ZT",
         (2, 3),
         (5, 6),
         4,
     )
-    means = np.array([np.asarray(plane).mean(0) for plane in planes]).reshape(*planes.leading, *planes.plane_shape)
+    means = np.array([np.asarray(plane).mean(0) for plane in planes]).reshape(*planes.leading, *planes.item_shape)
     np.testing.assert_allclose(means, array.mean(2))
     assert planes.index(4) == (1, 1)
 
 
 def test_a_single_plane_has_no_leading_axes():
-    planes = to_planes(np.zeros((5, 6)), "YX")
+    planes = to_stack(np.zeros((5, 6)), "YX")
     assert (len(planes), planes.leading, planes.index(0), planes[0].shape) == (1, (), (), (1, 5, 6))
 
 
 def test_only_the_slice_is_read():
     source = Counting(np.zeros((10, 100, 100, 3)))
-    plane = to_planes(source, "ZYXC")[4]
+    plane = to_stack(source, "ZYXC")[4]
     assert plane[:, 10:20, 30:40].shape == (3, 10, 10)
     assert source.read == 300
 
@@ -147,14 +147,14 @@ def test_zarr_and_dask_arrays_give_numpy_blocks(kind, tmp_path):
         source = zarr.create_array(tmp_path / "a.zarr", data=array, chunks=(1, 8, 8))
     else:
         source = da.from_array(array, chunks=(1, 8, 8))
-    block = to_planes(source, "ZYX")[2][:, ::-3, 5:9]
+    block = to_stack(source, "ZYX")[2][:, ::-3, 5:9]
     assert type(block) is np.ndarray
     np.testing.assert_array_equal(block, array[2:3, ::-3, 5:9])
 
 
 def test_numpy_arrays_are_not_copied():
     array = np.zeros((4, 20, 30), np.uint8)
-    assert np.shares_memory(to_planes(array, "ZYX")[1], array)
+    assert np.shares_memory(to_stack(array, "ZYX")[1], array)
     assert np.shares_memory(view(array, "CYX", "YXC", stop={"C": 3}), array)
     assert view(array, "CYX", "YXC", stop={"C": 3}).shape == (20, 30, 3)
 

@@ -104,7 +104,7 @@ def test_a_large_compressed_stack_is_decoded_when_sliced(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "a.tif", STACK, compression="zlib", tile=(16, 16), metadata={"axes": "ZYX"})
     image = open_image(tmp_path / "a.tif")
     assert not isinstance(image.array, np.ndarray)
-    np.testing.assert_array_equal(image.planes[3][:, 5:20, ::2], STACK[3:4, 5:20, ::2])
+    np.testing.assert_array_equal(image.stack()[3][:, 5:20, ::2], STACK[3:4, 5:20, ::2])
 
 
 def test_the_full_size_of_a_pyramid(tmp_path, monkeypatch):
@@ -322,7 +322,7 @@ def test_a_broken_chunk_is_named_when_it_is_read(tmp_path):
     array = zarr.create_array(tmp_path / "a.zarr", data=STACK, chunks=(1, 40, 60))
     assert array.shape == STACK.shape
     next(p for p in (tmp_path / "a.zarr" / "c" / "7").rglob("*") if p.is_file()).write_bytes(b"rubbish")
-    planes = open_image(tmp_path / "a.zarr").planes
+    planes = open_image(tmp_path / "a.zarr").stack()
     np.testing.assert_array_equal(planes[6][0], STACK[6])
     with pytest.raises(DataError, match=r"A part of .*a\.zarr can't be read"):
         planes[7][0]

@@ -5,7 +5,7 @@ import torch
 import zarr
 
 from napari_segnet import events
-from napari_segnet.axes import to_planes
+from napari_segnet.axes import to_stack
 from napari_segnet.channels import join_channels
 from napari_segnet.config import LabelClass, PredictConfig
 from napari_segnet.data.normalization import Normalization
@@ -284,7 +284,7 @@ def test_channels_are_read_only_where_they_are_sliced():
 
     parts = picture(40, 44), picture(2, 40, 44, dtype=np.uint16, seed=1)
     arrays = [Counted(part) for part in parts]
-    plane = join_channels("both", [to_planes(arrays[0], "YX"), to_planes(arrays[1], "CYX")])[0]
+    plane = join_channels("both", [to_stack(arrays[0], "YX"), to_stack(arrays[1], "CYX")])[0]
     whole = np.concatenate([parts[0][None], parts[1]])
     assert plane.shape == (3, 40, 44)
     np.testing.assert_array_equal(plane[1:, 3:5, ::2], whole[1:, 3:5, ::2])

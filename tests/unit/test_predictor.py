@@ -101,7 +101,7 @@ def predict(net, info, image, config=FP32, **wanted):
 @pytest.mark.parametrize("shape", [(97, 101), (128, 64), (33, 250), (64, 65), (5, 7), (1, 90), (3, 2)])
 def test_exact_prediction_equals_the_whole_image_at_every_pixel(shape):
     net = network()
-    info = info_of(receptive_field=receptive_field(net, 1, 4))
+    info = info_of(receptive_field=receptive_field(net, 1, (4, 4)))
     image = picture(shape)
     expected = whole_image_logits(net, image)
     arrays = predict(net, info, image, FP32.replace(exact=True), probabilities=True)
@@ -121,7 +121,7 @@ def test_exact_prediction_equals_the_whole_image_at_every_pixel(shape):
 def test_no_size_of_image_tile_or_batch_changes_an_exact_label(shape, tile, batch, seed):
     net = network(seed=seed % 3)
     image = picture(shape, seed=seed)
-    info = info_of(receptive_field=receptive_field(net, 1, 4))
+    info = info_of(receptive_field=receptive_field(net, 1, (4, 4)))
     config = FP32.replace(exact=True, tile=tile, batch_size=batch)
     arrays = predict(net, info, image, config)
     np.testing.assert_array_equal(arrays["labels_out"], whole_image_logits(net, image).argmax(0))
@@ -135,7 +135,7 @@ def test_a_halo_that_is_too_small_shows_at_the_seams_only():
     wrong = np.argwhere(found != expected)
     assert len(wrong) > 0
     distance = np.minimum(wrong % 32, 31 - wrong % 32).min(axis=1)
-    assert distance.max() < receptive_field(net, 1, 4)
+    assert distance.max() < receptive_field(net, 1, (4, 4))
 
 
 def test_a_network_that_sees_everything_gets_the_whole_image_at_once():
@@ -290,7 +290,7 @@ def test_when_there_is_no_memory_at_all_one_sentence_says_what_to_do(monkeypatch
 def test_on_a_cpu_tiles_are_made_to_fit_before_the_system_ends_the_process(monkeypatch):
     net, image, notices = network(), picture((256, 256)), []
     made = Predictor(net, info_of(halo=16), FP32.replace(tile=128), on_notice=notices.append)
-    monkeypatch.setattr(predictor, "free_memory", lambda device: 100**2 * bytes_per_pixel(made._network, 1, 4))
+    monkeypatch.setattr(predictor, "free_memory", lambda device: 100**2 * bytes_per_pixel(made._network, 1, (4, 4)))
     arrays = made.empty_outputs((256, 256))
     assert made.predict_plane(image, **arrays)
     np.testing.assert_array_equal(arrays["labels_out"], whole_image_logits(net, image).argmax(0))
@@ -305,7 +305,7 @@ def test_on_a_cpu_tiles_are_made_to_fit_before_the_system_ends_the_process(monke
 
 def test_memory_is_what_all_layers_give():
     # 6 channels + 12 + 6 channels of a sixteenth + 3 channels, and the two normalizations again; 4 bytes each.
-    assert bytes_per_pixel(network(), 1, 4) == pytest.approx(4 * (6 + 6 + (12 + 12 + 6) / 16 + 3))
+    assert bytes_per_pixel(network(), 1, (4, 4)) == pytest.approx(4 * (6 + 6 + (12 + 12 + 6) / 16 + 3))
 
 
 def test_an_error_that_is_a_bug_is_not_taken_for_a_lack_of_memory(monkeypatch):
@@ -351,7 +351,7 @@ def test_answers_go_into_memory_maps_and_wider_types(tmp_path):
 
 def test_folded_normalization_gives_the_same_logits_with_fewer_layers():
     net = network()
-    folded = fold_normalization(net, 1, 4)
+    folded = fold_normalization(net, 1, (4, 4))
     assert sum(isinstance(m, nn.BatchNorm2d) for m in folded.modules()) == 0
     assert sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) == 2
     x = torch.randn(2, 1, 64, 64)
@@ -368,7 +368,7 @@ def test_a_convolution_that_is_used_twice_is_not_folded():
     torch.manual_seed(0)
     net = Shortcut().eval()
     net.norm_a.running_mean.fill_(1.0)
-    assert fold_normalization(net, 1, 4) is net
+    assert fold_normalization(net, 1, (4, 4)) is net
 
 
 def test_training_statistics_are_left_alone():
@@ -400,7 +400,7 @@ def test_classes_and_colours_are_those_of_the_model():
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_gpu_gives_the_labels_of_the_cpu(batch):
     net, image = network(), picture((300, 333), dtype=np.uint8)
-    info = info_of(normalization=Normalization(mode="image"), receptive_field=receptive_field(net, 1, 4))
+    info = info_of(normalization=Normalization(mode="image"), receptive_field=receptive_field(net, 1, (4, 4)))
     logits = whole_image_logits(net, scale(image, *info.normalization.limits(image)))
     config = FP32.replace(exact=True, device="cuda", batch_size=batch)
     arrays = predict(net, info, image, config, probabilities=True, uncertainty=True)

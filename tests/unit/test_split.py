@@ -35,12 +35,12 @@ def test_no_pixel_of_validation_is_ever_seen_in_training(height, width, fraction
     numbers = Plane(height, width).image()[0]
     held_out = set()
     for r in parts.validation:
-        held_out |= set(numbers[r.top : r.bottom, r.left : r.right].ravel().tolist())
+        held_out |= set(numbers[r.slices].ravel().tolist())
     seen = set()
     for region in parts.train:
         for top, left in [(-30, -30), (0, 0), (region.shape[0] - 5, region.shape[1] - 5), (-7, region.shape[1])]:
-            rows = mirror(np.arange(top, top + 64), region.shape[0]) + region.top
-            columns = mirror(np.arange(left, left + 64), region.shape[1]) + region.left
+            rows = mirror(np.arange(top, top + 64), region.shape[0]) + region.start[0]
+            columns = mirror(np.arange(left, left + 64), region.shape[1]) + region.start[1]
             seen |= set(numbers[np.ix_(rows, columns)].ravel().tolist())
     assert not seen & held_out
 
@@ -69,9 +69,9 @@ def test_few_planes_of_a_stack_are_cut_at_one_place():
     targets = [(rng.random((100, 120)) > 0.5).astype(np.uint8) for _ in range(3)]
     targets[1][:, :60] = IGNORE
     parts = split(targets, ["stack"] * 3, 0.25, 16)
-    assert len({(r.top, r.bottom, r.left, r.right) for r in parts.validation}) == 1
+    assert len({(r.start, r.stop) for r in parts.validation}) == 1
     assert len(parts.validation) == 3
-    assert len({(r.top, r.bottom, r.left, r.right) for r in parts.train}) == 1
+    assert len({(r.start, r.stop) for r in parts.train}) == 1
 
 
 def test_planes_without_annotation_are_in_neither_side():
@@ -86,7 +86,7 @@ def test_too_little_annotation_is_said_and_everything_is_used():
     target[90, 10:90] = 1
     parts = split([target], ["a"], 0.2, 32)
     assert parts.validation == ()
-    assert parts.train == (Region(0, 0, 200, 0, 200),)
+    assert parts.train == (Region(0, (0, 0), (200, 200)),)
     assert "Too little" in parts.words
 
 
@@ -96,7 +96,7 @@ def test_a_cut_leaves_enough_of_each_class_on_both_sides():
     parts = split([target], ["a"], 0.2, 32)
     (train,), (validation,) = parts.train, parts.validation
     for region in (train, validation):
-        inside = target[region.top : region.bottom, region.left : region.right]
+        inside = target[region.slices]
         assert min(np.bincount(inside.ravel(), minlength=2)) >= 400
     assert 0.1 < validation.shape[0] * validation.shape[1] / target.size < 0.3
 
@@ -111,7 +111,7 @@ def test_mirroring_agrees_with_numpy(index, length):
 def sampler(target, seed=0):
     plane = Plane(*target.shape)
     cache = ImageCache([plane], Normalization(mode="none"))
-    return PatchSampler(cache, [target], [Region(0, 0, target.shape[0], 0, target.shape[1])], seed)
+    return PatchSampler(cache, [target], [Region(0, (0, 0), target.shape)], seed)
 
 
 def test_the_same_step_draws_the_same_windows():
@@ -142,7 +142,7 @@ def test_windows_come_from_where_annotation_is():
 def test_an_image_smaller_than_a_window_is_mirrored():
     target = stripes(20, 30)
     cache = ImageCache([Plane(20, 30)], Normalization(mode="image"))
-    image, labels = read_window(cache, target, Region(0, 0, 20, 0, 30), -22, -17, 64)
+    image, labels = read_window(cache, target, Region(0, (0, 0), (20, 30)), (-22, -17), 64)
     assert image.shape == (1, 64, 64)
     assert np.array_equal(labels, np.pad(target, ((22, 22), (17, 17)), mode="reflect"))
 
@@ -150,10 +150,10 @@ def test_an_image_smaller_than_a_window_is_mirrored():
 def test_validation_windows_cover_all_annotation_once_they_are_enough():
     target = np.full((100, 130), IGNORE, np.uint8)
     target[5:95, 7:127] = 1
-    region = Region(0, 0, 100, 0, 130)
+    region = Region(0, (0, 0), (100, 130))
     windows = validation_windows([target], [region], 32, most=100)
     covered = np.zeros_like(target, bool)
-    for _, top, left in windows:
+    for _, (top, left) in windows:
         assert top >= 0
         assert top + 32 <= 100
         assert left + 32 <= 130

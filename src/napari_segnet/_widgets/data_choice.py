@@ -16,7 +16,7 @@ from napari_segnet import _layers
 from napari_segnet._widgets.labelling import FilePair, Labelling
 from napari_segnet._widgets.outputs import OutputLayers
 from napari_segnet._widgets.steps import Steps
-from napari_segnet.axes import to_planes
+from napari_segnet.axes import to_stack
 from napari_segnet.config import LabelClass
 from napari_segnet.data.checks import Problem, check_image, check_labels
 from napari_segnet.errors import DataError, SegNetError
@@ -330,7 +330,7 @@ class DataChoice(Labelling):
         state = (id(_layers.array_of(image)), axes)
         known = self._looked_at.get(image)
         if known is None or known[0] != state:
-            planes = to_planes(_layers.pixels_of(image), axes)
+            planes = to_stack(_layers.pixels_of(image), axes)
             known = self._looked_at[image] = (state, check_image(image.name, planes[len(planes) // 2], _SMALLEST_PATCH))
         return known[1]
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_segnet.config import DataConfig, LabelClass
+from napari_segnet.data.normalization import sparsely
 
 _LIKE_STROKES = 0.05
 _FEW = 50
@@ -107,24 +108,23 @@ def _few_pixels(painted: Mapping[int, int], classes: Sequence[LabelClass], learn
     return problems
 
 
-def check_image(name: str, image: Any, patch: int) -> list[Problem]:
+def check_image(name: str, image: Any, patch: int | Sequence[int]) -> list[Problem]:
     """Look for values that can't be learned from.
 
     Parameters
     ----------
     name : str
         How the user calls the image.
-    image : array-like (C, Y, X)
+    image : array-like (C, [Z], Y, X)
         Looked at in every n-th row and column, at most about a million values.
-    patch : int
-        Side of a training patch, pixels.
+    patch : int, or sequence of int
+        Side of a training patch, pixels, or its length along each axis.
 
     Returns
     -------
     list of Problem
     """
-    step = max(1, int(np.sqrt(image.shape[1] * image.shape[2] / 1e6)))
-    sample = np.asarray(image[:, ::step, ::step])
+    sample = np.asarray(image[sparsely(image.shape, 1e6)])
     problems = []
     if sample.dtype.kind == "f":
         bad = float(1 - np.isfinite(sample).mean())
@@ -140,8 +140,12 @@ def check_image(name: str, image: Any, patch: int) -> list[Problem]:
             problems.append(Problem("warning", f"{name}{where} has the same value everywhere: nothing to learn from."))
     if len(problems) >= len(sample) and all("same value" in p.text for p in problems):
         return [Problem("error", f"{name} has the same value everywhere: there is nothing to learn from.")]
-    if min(image.shape[1:]) < patch:
-        height, width = image.shape[1:]
-        text = f"{name} is {height} x {width} pixels, less than a patch of {patch}: it is mirrored at its borders."
+    lengths = tuple(image.shape[1:])
+    sides = [patch] * len(lengths) if isinstance(patch, int) else patch
+    # A volume is often a little shorter than a patch along an axis: sides are rounded up to what the network takes.
+    enough = 1 if len(lengths) == 2 else 2
+    if any(enough * length < side for length, side in zip(lengths, sides, strict=True)):
+        size, wanted = " x ".join(map(str, lengths)), " x ".join(map(str, sides))
+        text = f"{name} is {size} pixels, less than a patch of {wanted}: it is mirrored at its borders."
         problems.append(Problem("warning", text))
     return problems

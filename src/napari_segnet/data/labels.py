@@ -53,7 +53,7 @@ def guess_meaning(labels: Sequence[NDArray[np.integer]], counts: Mapping[int, in
 
     Parameters
     ----------
-    labels : sequence of (Y, X) integer arrays
+    labels : sequence of ([Z], Y, X) integer arrays
         Those to look at; some painted ones will do.
     counts : mapping of int to int, optional
         Label value -> pixels over all images; default: over `labels`.
@@ -100,11 +100,19 @@ def _look_like_objects(labels: Sequence[NDArray[np.integer]], painted: dict[int,
 
 def _rare_but_whole(share: float, labels: Sequence[NDArray[np.integer]]) -> bool:
     """Tell masks of rare objects from strokes: strokes leave whole images or wide frames of one colour out."""
+    volumes = any(image.ndim == 3 for image in labels)
+    if volumes:
+        # Strokes lie in planes: what is thick along Z, too, was outlined as a body.
+        return float(np.mean([_thickness(image) > 2 for image in list(labels)[:8]])) > 0.5
     if len(labels) < 3:
         return False
     # Strokes are painted on one or a few images; a folder where most images carry thick regions is a set of masks.
-    thick = [ndimage.distance_transform_cdt(image > 0).max() > 12 for image in list(labels)[:8]]
-    return float(np.mean(thick)) > 0.5 and share > 0.02
+    return float(np.mean([_thickness(image) > 12 for image in list(labels)[:8]])) > 0.5 and share > 0.02
+
+
+def _thickness(image: NDArray[np.integer]) -> int:
+    """Return how many pixels the innermost painted pixel is from an unpainted one, along the axes or diagonals."""
+    return int(ndimage.distance_transform_cdt(image > 0).max())
 
 
 def default_classes(values: Iterable[int], unlabelled: Unlabelled, task: Task) -> tuple[LabelClass, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -35,7 +36,7 @@ class Normalization(Frozen):
 
         Parameters
         ----------
-        image : array-like (C, Y, X)
+        image : array-like (C, [Z], Y, X)
             The *whole* image: a tile must get the limits of its image, not its own.
 
         Returns
@@ -50,6 +51,13 @@ class Normalization(Frozen):
         return image_limits(image, self.percentiles)
 
 
+def sparsely(shape: tuple[int, ...], most: float) -> tuple[slice, ...]:
+    """Return slices of an image (C, ...) that take every n-th pixel along each axis, about `most` a channel."""
+    spatial = shape[1:]
+    step = max(1, int((math.prod(spatial) / most) ** (1 / len(spatial))))
+    return (slice(None), *(slice(None, None, step) for _ in spatial))
+
+
 def image_limits(
     image: Any, percentiles: tuple[float, float] = (0.5, 99.5)
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -57,7 +65,7 @@ def image_limits(
 
     Parameters
     ----------
-    image : array-like (C, Y, X)
+    image : array-like (C, [Z], Y, X)
         Any dtype, lazy or not; NaN and infinite values are left out.
     percentiles : (float, float)
         Percentiles of the lower and upper limit.
@@ -67,8 +75,7 @@ def image_limits(
     low, high : (C,) float32
         `high` is larger than `low`, also in a constant image (then a constant becomes zero).
     """
-    step = max(1, int(np.sqrt(image.shape[1] * image.shape[2] / _SAMPLES)))
-    sample = np.asarray(image[:, ::step, ::step], np.float64).reshape(image.shape[0], -1)
+    sample = np.asarray(image[sparsely(image.shape, _SAMPLES)], np.float64).reshape(image.shape[0], -1)
     low, high = np.zeros(len(sample)), np.ones(len(sample))
     for c, values in enumerate(sample):
         finite = values[np.isfinite(values)]
@@ -117,7 +124,7 @@ def fit(images: Iterable[Any], mode: Literal["auto", "dataset", "image", "none"]
 
     Parameters
     ----------
-    images : iterable of array-like (C, Y, X)
+    images : iterable of array-like (C, [Z], Y, X)
         Looked at one by one; at least one.
     mode : {"auto", "dataset", "image", "none"}
 

@@ -1,4 +1,4 @@
-"""Training pairs: one plane of an image and its labels, opened lazily."""
+"""Training pairs: one plane, or one volume, of an image and its labels, opened lazily."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_segnet.axes import PlaneStack, to_planes
+from napari_segnet.axes import ImageStack, to_stack
 from napari_segnet.channels import join_channels
 from napari_segnet.errors import DataError
 from napari_segnet.io.images import open_image, open_labels
@@ -21,33 +21,37 @@ _OPEN_FILES = 8
 
 
 class OpenedRecord:
-    """The planes of one record; its files are opened when they are looked at, and soon closed again.
+    """The planes, or volumes, of one record; its files are opened when they are looked at, and soon closed again.
 
     Parameters
     ----------
     record : PairRecord
+    spatial : {"YX", "ZYX"}
+        Planes or volumes.
     """
 
-    def __init__(self, record: PairRecord) -> None:
-        self.record = record
+    def __init__(self, record: PairRecord, spatial: str = "YX") -> None:
+        self.record, self.spatial = record, spatial
         images = self.images
-        self.planes = len(images)
-        self.plane_shape = images.plane_shape
+        self.items = len(images)
+        self.item_shape = images.item_shape
         self.channels = images.channels
 
     @property
-    def images(self) -> PlaneStack:
+    def images(self) -> ImageStack:
         """The planes of the image; several files are its channels."""
-        return join_channels(self.record.name, [_open_image(path, self.record.axes) for path in self.record.images])
+        files = [_open_image(path, self.record.axes, self.spatial) for path in self.record.images]
+        return join_channels(self.record.name, files)
 
     @property
-    def labels(self) -> PlaneStack:
-        """The stack of label planes."""
-        labels = _open_labels(self.record.labels, self.record.axes.replace("C", ""))
-        if (len(labels), *labels.plane_shape) != (self.planes, *self.plane_shape):
+    def labels(self) -> ImageStack:
+        """The labels of each plane."""
+        labels = _open_labels(self.record.labels, self.record.axes.replace("C", ""), self.spatial)
+        if (len(labels), *labels.item_shape) != (self.items, *self.item_shape):
+            what = "planes" if self.spatial == "YX" else "volumes"
             raise DataError(
-                f"The labels of {self.record.name} have {len(labels)} planes of {labels.plane_shape} pixels, "
-                f"the image {self.planes} of {self.plane_shape}.",
+                f"The labels of {self.record.name} have {len(labels)} {what} of {labels.item_shape} pixels, "
+                f"the image {self.items} of {self.item_shape}.",
                 "Labels need the size of their image.",
             )
         return labels
@@ -55,13 +59,13 @@ class OpenedRecord:
 
 # A folder may hold thousands of files: only the last few stay open, or decoded in memory.
 @lru_cache(maxsize=_OPEN_FILES)
-def _open_image(path: str, axes: str) -> PlaneStack:
-    return to_planes(open_image(Path(path), axes).array, axes)
+def _open_image(path: str, axes: str, spatial: str) -> ImageStack:
+    return to_stack(open_image(Path(path), axes).array, axes, spatial)
 
 
 @lru_cache(maxsize=_OPEN_FILES)
-def _open_labels(path: str, axes: str) -> PlaneStack:
-    return to_planes(open_labels(Path(path), axes).array, axes)
+def _open_labels(path: str, axes: str, spatial: str) -> ImageStack:
+    return to_stack(open_labels(Path(path), axes).array, axes, spatial)
 
 
 def close_files() -> None:
@@ -72,16 +76,19 @@ def close_files() -> None:
 
 @dataclass(frozen=True)
 class TrainingPair:
-    """One plane: an image (C, Y, X) and its labels (Y, X)."""
+    """One plane, an image (C, Y, X) and its labels (Y, X), or one volume, (C, Z, Y, X) and (Z, Y, X).
+
+    `item` is its number among those of the image.
+    """
 
     opened: OpenedRecord
-    plane: int
+    item: int
 
     @property
     def name(self) -> str:
         """Name of the image, with the number of the plane where there are several."""
-        many = self.opened.planes > 1
-        return f"{self.opened.record.name}[{self.plane}]" if many else self.opened.record.name
+        many = self.opened.items > 1
+        return f"{self.opened.record.name}[{self.item}]" if many else self.opened.record.name
 
     @property
     def group(self) -> str:
@@ -89,9 +96,9 @@ class TrainingPair:
         return self.opened.record.name
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width, pixels."""
-        return self.opened.plane_shape
+    def shape(self) -> tuple[int, ...]:
+        """[Depth,] height and width, pixels."""
+        return self.opened.item_shape
 
     @property
     def channels(self) -> int:
@@ -99,27 +106,28 @@ class TrainingPair:
         return self.opened.channels
 
     def image(self) -> Any:
-        """Return the image as an array-like (C, Y, X), lazy where the file allows it."""
-        return self.opened.images[self.plane]
+        """Return the image as an array-like (C, [Z], Y, X), lazy where the file allows it."""
+        return self.opened.images[self.item]
 
     def labels(self) -> NDArray[np.integer[Any]]:
-        """Return the labels (Y, X)."""
-        labels: NDArray[np.integer[Any]] = np.asarray(self.opened.labels[self.plane])[0]
+        """Return the labels ([Z], Y, X)."""
+        labels: NDArray[np.integer[Any]] = np.asarray(self.opened.labels[self.item])[0]
         return labels
 
 
-def open_pairs(records: Sequence[PairRecord]) -> list[TrainingPair]:
-    """Open the planes of some records.
+def open_pairs(records: Sequence[PairRecord], spatial: str = "YX") -> list[TrainingPair]:
+    """Open the planes, or the volumes, of some records.
 
     Raises
     ------
     DataError
-        If there are none, or if they have different numbers of channels.
+        If there are none, if they have different numbers of channels, or planes are given where volumes are needed.
     """
     close_files()
     if not records:
         raise DataError("There is nothing to learn from: no image with labels.", "Choose an image and its labels.")
-    pairs = [TrainingPair(opened, plane) for opened in map(OpenedRecord, records) for plane in range(opened.planes)]
+    opened = [OpenedRecord(record, spatial) for record in records]
+    pairs = [TrainingPair(one, item) for one in opened for item in range(one.items)]
     first = pairs[0]
     for pair in pairs:
         if pair.channels != first.channels:

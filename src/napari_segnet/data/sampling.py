@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_segnet.axes import per_axis
 from napari_segnet.data.labels import IGNORE
 from napari_segnet.data.normalization import Normalization, scale
 from napari_segnet.data.split import Region
@@ -40,12 +42,12 @@ class ImageCache:
         self._limits: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
         self._bytes = 0
 
-    def read(self, pair: int, window: tuple[slice, slice]) -> NDArray[np.float32]:
-        """Return a normalized part (C, Y, X) of an image."""
+    def read(self, pair: int, window: tuple[slice, ...]) -> NDArray[np.float32]:
+        """Return a normalized part (C, [Z], Y, X) of an image."""
         image = self._open(pair)
         if pair not in self._limits:
             self._limits[pair] = self._normalization.limits(image)
-        return scale(np.asarray(image[:, window[0], window[1]]), *self._limits[pair])
+        return scale(np.asarray(image[(slice(None), *window)]), *self._limits[pair])
 
     def _open(self, pair: int) -> Any:
         if pair in self._images:
@@ -66,7 +68,10 @@ class ImageCache:
 
 @dataclass(frozen=True)
 class Windows:
-    """A batch of windows: images (B, C, W, W) float32, targets (B, W, W) uint8, guide (B, K, W, W) float16 or None."""
+    """A batch of windows, of planes or (with a W more) of volumes.
+
+    images (B, C, W, W) float32, targets (B, W, W) uint8, guide (B, K, W, W) float16 or None.
+    """
 
     images: NDArray[np.float32]
     targets: NDArray[np.uint8]
@@ -83,7 +88,7 @@ class PatchSampler:
     Parameters
     ----------
     cache : ImageCache
-    targets : sequence of (Y, X) uint8
+    targets : sequence of ([Z], Y, X) uint8
     regions : sequence of Region
         Where windows may come from; they are mirrored at a region's border.
     seed : int
@@ -98,7 +103,7 @@ class PatchSampler:
         self._sizes: list[int] = []
         self._guide: dict[int, NDArray[np.float16]] = {}
         for number, region in enumerate(regions):
-            part = targets[region.pair][region.top : region.bottom, region.left : region.right].ravel()
+            part = targets[region.pair][region.slices].ravel()
             for value in np.unique(part[part != IGNORE]).tolist():
                 flat = np.flatnonzero(part == value)
                 self._sizes.append(len(flat))
@@ -112,13 +117,13 @@ class PatchSampler:
         self._classes = sorted({value for _, value, _ in self._places})
 
     def guide_by(self, guide: dict[int, NDArray[np.float16]]) -> None:
-        """Take soft targets (K, height, width) for some regions, by their number.
+        """Take soft targets (K, *shape) for some regions, by their number.
 
         From then on a part of the patches is drawn anywhere, because the guide knows something of every pixel.
         """
         self._guide = guide
 
-    def draw(self, step: int, number: int, size: int) -> Windows:
+    def draw(self, step: int, number: int, size: int | Sequence[int]) -> Windows:
         """Draw windows for one step.
 
         Parameters
@@ -127,27 +132,29 @@ class PatchSampler:
             Number of the step; the same step gives the same windows.
         number : int
             Windows in the batch.
-        size : int
-            Side of a window, pixels.
+        size : int, or sequence of int
+            Side of a window, pixels, or its length along each axis.
 
         Returns
         -------
         Windows
         """
+        sizes = per_axis(size, len(self._regions[0].shape))
         rng = np.random.default_rng([self._seed, 2, step])
         drawn = []
         for index in range(number):
             if self._guide and index % 3 == 2:
                 region = int(rng.choice(sorted(self._guide)))
-                height, width = self._regions[region].shape
-                y, x = int(rng.integers(height)), int(rng.integers(width))
+                place = np.array([int(rng.integers(length)) for length in self._regions[region].shape])
             else:
-                region, y, x = self._annotated_place(rng, balanced=index % 2 == 0, size=size)
-            drawn.append(self._window(region, y - size // 2, x - size // 2, size))
+                region, place = self._annotated_place(rng, balanced=index % 2 == 0, sizes=sizes)
+            drawn.append(self._window(region, tuple((place - np.array(sizes) // 2).tolist()), sizes))
         guide = np.stack([g for _, _, g in drawn if g is not None]) if self._guide else None
         return Windows(np.stack([i for i, _, _ in drawn]), np.stack([t for _, t, _ in drawn]), guide)
 
-    def _annotated_place(self, rng: np.random.Generator, *, balanced: bool, size: int) -> tuple[int, int, int]:
+    def _annotated_place(
+        self, rng: np.random.Generator, *, balanced: bool, sizes: tuple[int, ...]
+    ) -> tuple[int, NDArray[np.int64]]:
         weights = np.asarray(self._sizes, np.float64)
         if balanced:
             chosen = self._classes[rng.integers(len(self._classes))]
@@ -155,59 +162,68 @@ class PatchSampler:
         # Regions count by the root of their size: one large image must not drown the others.
         weights = np.sqrt(weights)
         region, _, positions = self._places[int(rng.choice(len(weights), p=weights / weights.sum()))]
-        y, x = np.unravel_index(int(rng.choice(positions)), self._regions[region].shape)
-        jitter = rng.integers(-size // 4, size // 4 + 1, 2)
-        return region, int(y + jitter[0]), int(x + jitter[1])
+        place = np.array(np.unravel_index(int(rng.choice(positions)), self._regions[region].shape))
+        reach = np.array(sizes) // 4
+        return region, place + rng.integers(-reach, reach + 1)
 
     def _window(
-        self, number: int, top: int, left: int, size: int
+        self, number: int, corner: tuple[int, ...], sizes: tuple[int, ...]
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float16] | None]:
         region = self._regions[number]
-        image, target = read_window(self._cache, self._targets[region.pair], region, top, left, size)
+        image, target = read_window(self._cache, self._targets[region.pair], region, corner, sizes)
         if not self._guide:
             return image, target, None
         if number not in self._guide:
             # Probabilities that sum up to nothing: no guide here.
             outputs = len(next(iter(self._guide.values())))
-            return image, target, np.zeros((outputs, size, size), np.float16)
-        rows, columns = _mirrored_square(region, top, left, size)
-        return image, target, self._guide[number][:, rows[:, None], columns[None]]
+            return image, target, np.zeros((outputs, *sizes), np.float16)
+        guide = self._guide[number]
+        return image, target, guide[np.ix_(np.arange(len(guide)), *_mirrored(region, corner, sizes))]
 
 
 def read_window(
-    cache: ImageCache, target: NDArray[np.uint8], region: Region, top: int, left: int, size: int
+    cache: ImageCache,
+    target: NDArray[np.uint8],
+    region: Region,
+    corner: Sequence[int],
+    size: int | Sequence[int],
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Read a square window; beyond the border of `region` image and target are mirrored.
+    """Read a window; beyond the border of `region` image and target are mirrored.
 
     Parameters
     ----------
     cache : ImageCache
-    target : (Y, X) uint8
-        Target of the whole plane.
+    target : ([Z], Y, X) uint8
+        Target of the whole plane or volume.
     region : Region
-    top, left : int
-        Corner of the window, relative to the region; may lie outside of it.
-    size : int
+    corner : sequence of int
+        First pixel of the window along [Z], Y, X, relative to the region; may lie outside of it.
+    size : int, or sequence of int
+        Side of the window, pixels, or its length along each axis.
 
     Returns
     -------
-    image : (C, size, size) float32
-    target : (size, size) uint8
+    image : (C, *size) float32
+    target : (*size) uint8
     """
-    rows, columns = _mirrored_square(region, top, left, size)
-    rows, columns = rows + region.top, columns + region.left
-    y0, y1, x0, x1 = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
-    block = cache.read(region.pair, (slice(y0, y1), slice(x0, x1)))
-    labels = target[y0:y1, x0:x1]
-    if block.shape[1:] == (size, size):
+    sizes = per_axis(size, len(region.shape))
+    index = [line + start for line, start in zip(_mirrored(region, corner, sizes), region.start, strict=True)]
+    first = [int(line.min()) for line in index]
+    last = [int(line.max()) for line in index]
+    window = tuple(slice(low, high + 1) for low, high in zip(first, last, strict=True))
+    block, labels = cache.read(region.pair, window), target[window]
+    if labels.shape == sizes:
         return block, labels
-    index = np.ix_(rows - y0, columns - x0)
-    return block[:, index[0], index[1]], labels[index]
+    lines = [line - low for line, low in zip(index, first, strict=True)]
+    return block[np.ix_(np.arange(len(block)), *lines)], labels[np.ix_(*lines)]
 
 
-def _mirrored_square(region: Region, top: int, left: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    height, width = region.shape
-    return mirror(np.arange(top, top + size), height), mirror(np.arange(left, left + size), width)
+def _mirrored(region: Region, corner: Sequence[int], sizes: Sequence[int]) -> list[NDArray[np.int64]]:
+    """Return the pixels of a region that a window sees, along each axis."""
+    return [
+        mirror(np.arange(start, start + size), length)
+        for start, size, length in zip(corner, sizes, region.shape, strict=True)
+    ]
 
 
 def mirror(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
@@ -219,25 +235,27 @@ def mirror(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 
 
 def validation_windows(
-    targets: Sequence[NDArray[np.uint8]], regions: Sequence[Region], size: int, most: int
-) -> list[tuple[Region, int, int]]:
+    targets: Sequence[NDArray[np.uint8]], regions: Sequence[Region], size: int | Sequence[int], most: int
+) -> list[tuple[Region, tuple[int, ...]]]:
     """Choose windows that cover the annotation of the validation regions, at most `most` of them, evenly spread.
 
     Returns
     -------
-    list of (Region, int, int)
-        Region, top and left of each window, relative to the region.
+    list of (Region, tuple of int)
+        Region, and the first pixel of the window along each axis, relative to the region.
     """
     windows = []
     for region in regions:
-        height, width = region.shape
-        part = targets[region.pair][region.top : region.bottom, region.left : region.right]
-        for top in range(0, height, size):
-            for left in range(0, width, size):
-                # The last window is moved back into the region instead of reaching beyond its border.
-                y, x = max(0, min(top, height - size)), max(0, min(left, width - size))
-                if (part[y : y + size, x : x + size] != IGNORE).any():
-                    windows.append((region, y, x))
+        sizes = per_axis(size, len(region.shape))
+        part = targets[region.pair][region.slices]
+        steps = [range(0, length, side) for length, side in zip(region.shape, sizes, strict=True)]
+        for place in itertools.product(*steps):
+            # The last window is moved back into the region instead of reaching beyond its border.
+            corner = tuple(
+                max(0, min(at, length - side)) for at, length, side in zip(place, region.shape, sizes, strict=True)
+            )
+            if (part[tuple(slice(at, at + side) for at, side in zip(corner, sizes, strict=True))] != IGNORE).any():
+                windows.append((region, corner))
     if len(windows) <= most:
         return windows
     return [windows[round(i)] for i in np.linspace(0, len(windows) - 1, most)]

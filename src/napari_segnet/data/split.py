@@ -1,4 +1,4 @@
-"""Training and validation without a leak: whole images, or rectangles that share no pixel.
+"""Training and validation without a leak: whole images, or rectangles (or boxes) that share no pixel.
 
 Patches are cut from regions and mirrored at a region's border, never read beyond it. So no pixel of a validation
 region can be seen in training, whatever the augmentation does.
@@ -25,18 +25,21 @@ _TOO_LITTLE = "Too little is annotated to keep a part for validation: everything
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of a plane: rows `top` to `bottom`, columns `left` to `right` (exclusive)."""
+    """A rectangle of a plane, or a box of a volume: from `start` to `stop` (exclusive) along [Z], Y, X."""
 
     pair: int
-    top: int
-    bottom: int
-    left: int
-    right: int
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width, pixels."""
-        return self.bottom - self.top, self.right - self.left
+    def shape(self) -> tuple[int, ...]:
+        """Length along each axis, pixels."""
+        return tuple(stop - start for start, stop in zip(self.start, self.stop, strict=True))
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Its place in the plane or volume."""
+        return tuple(map(slice, self.start, self.stop))
 
 
 @dataclass(frozen=True)
@@ -49,33 +52,33 @@ class Split:
 
 
 def whole(pair: int, target: NDArray[np.uint8]) -> Region:
-    """Return the region that is a whole plane."""
-    return Region(pair, 0, target.shape[0], 0, target.shape[1])
+    """Return the region that is a whole plane or volume."""
+    return Region(pair, (0,) * target.ndim, target.shape)
 
 
 def split(
     targets: Sequence[NDArray[np.uint8]],
     groups: Sequence[str],
     fraction: float,
-    smallest: int,
+    smallest: int | Sequence[int],
     seed: int = 0,
 ) -> Split:
-    """Divide annotated planes into training and validation regions.
+    """Divide annotated planes or volumes into training and validation regions.
 
-    Four or more images are divided by image (planes of one stack stay together); fewer by cutting each plane in
-    two rectangles, because a whole image would be a third or half of what there is to learn from; with too little
+    Four or more images are divided by image (planes of one stack stay together); fewer by cutting each in
+    two blocks, because a whole image would be a third or half of what there is to learn from; with too little
     annotation for that, everything is for training.
 
     Parameters
     ----------
-    targets : sequence of (Y, X) uint8
+    targets : sequence of ([Z], Y, X) uint8
         Target images: output indices and `IGNORE`.
     groups : sequence of str
         Name of the image that each plane belongs to.
     fraction : float
         Wanted share of the annotation for validation; 0 for none.
-    smallest : int
-        Shortest side that a region may have, pixels.
+    smallest : int, or sequence of int
+        Shortest side that a region may have along every axis, or each, pixels.
     seed : int
         Decides which images are chosen.
 
@@ -93,7 +96,7 @@ def split(
         return Split(everything, (), _TOO_LITTLE)
     if len(names) >= 4:
         return _by_image(targets, groups, annotated, names, fraction, seed)
-    if len(annotated) >= 8 and len(names) == 1:
+    if len(annotated) >= 8 and len(names) == 1 and targets[annotated[0]].ndim == 2:
         return _by_planes(targets, annotated, fraction)
     cuts = []
     for name in names:
@@ -153,25 +156,26 @@ def _by_planes(targets: Sequence[NDArray[np.uint8]], annotated: Sequence[int], f
 
 
 def _annotated(target: NDArray[np.uint8], region: Region) -> int:
-    return int((target[region.top : region.bottom, region.left : region.right] != IGNORE).sum())
+    return int((target[region.slices] != IGNORE).sum())
 
 
 def _cut(
-    planes: Sequence[tuple[int, NDArray[np.uint8]]], fraction: float, smallest: int
+    items: Sequence[tuple[int, NDArray[np.uint8]]], fraction: float, smallest: int | Sequence[int]
 ) -> list[tuple[Region, Region | None]]:
-    """Cut the planes of one image in two at the best of the four borders, all at the same place.
+    """Cut the planes or volumes of one image in two at the best of their borders, all at the same place.
 
     Neighbouring planes resemble each other, so what is for validation in one must not be for training in the
     next. Both sides must hold enough of every class.
     """
-    height, width = planes[0][1].shape
+    shape = items[0][1].shape
+    limits = [smallest] * len(shape) if isinstance(smallest, int) else smallest
     best: tuple[float, int, int, bool] | None = None
-    for axis, length in ((0, height), (1, width)):
-        cumulative = np.cumsum(_counts_along([target for _, target in planes], axis), axis=1)
+    for axis, (length, least) in enumerate(zip(shape, limits, strict=True)):
+        cumulative = np.cumsum(_counts_along([target for _, target in items], axis), axis=1)
         total = cumulative[:, -1]
         if (total < 2 * _ENOUGH).any():
             continue
-        for at in range(smallest, length - smallest + 1, max(1, length // 64)):
+        for at in range(least, length - least + 1, max(1, length // 64)):
             before, after = cumulative[:, at - 1], total - cumulative[:, at - 1]
             if min(before.min(), after.min()) < _ENOUGH:
                 continue
@@ -180,19 +184,20 @@ def _cut(
                 if best is None or score < best[0]:
                     best = (score, axis, at, first)
     if best is None or best[0] > fraction:
-        return [(whole(pair, target), None) for pair, target in planes]
+        return [(whole(pair, target), None) for pair, target in items]
     _, axis, at, first = best
-    halves = [_halves(pair, height, width, axis, at) for pair, _ in planes]
+    halves = [_halves(whole(pair, target), axis, at) for pair, target in items]
     return [(b, a) if first else (a, b) for a, b in halves]
 
 
 def _counts_along(targets: Sequence[NDArray[np.uint8]], axis: int) -> NDArray[np.int64]:
-    """Count annotated pixels of each class that occurs, in every row (axis 0) or column (axis 1) of all planes."""
+    """Count annotated pixels of each class that occurs, along one axis, over all planes or volumes."""
     values = sorted({v for target in targets for v in np.unique(target).tolist() if v != IGNORE})
-    return np.array([sum((t == value).sum(axis=1 - axis) for t in targets) for value in values], np.int64)
+    others = tuple(a for a in range(targets[0].ndim) if a != axis)
+    return np.array([sum((t == value).sum(axis=others) for t in targets) for value in values], np.int64)
 
 
-def _halves(pair: int, height: int, width: int, axis: int, at: int) -> tuple[Region, Region]:
-    if axis == 0:
-        return Region(pair, 0, at, 0, width), Region(pair, at, height, 0, width)
-    return Region(pair, 0, height, 0, at), Region(pair, 0, height, at, width)
+def _halves(region: Region, axis: int, at: int) -> tuple[Region, Region]:
+    stop, start = list(region.stop), list(region.start)
+    stop[axis] = start[axis] = at
+    return Region(region.pair, region.start, tuple(stop)), Region(region.pair, tuple(start), region.stop)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_segnet.axes import ArrayLike, PlaneStack, check_axes, guess_axes, to_planes, view
+from napari_segnet.axes import ArrayLike, ImageStack, check_axes, guess_axes, to_stack, view
 from napari_segnet.errors import DataError, SegNetError
 from napari_segnet.io.formats import DAMAGE, SUFFIXES, RawImage, format_of, is_zarr
 from napari_segnet.io.guard import GuardedArray
@@ -52,10 +52,9 @@ class ImageFile:
         """Length of each axis but C: the shape of labels of this image."""
         return tuple(n for n, letter in zip(self.shape, self.axes, strict=True) if letter != "C")
 
-    @property
-    def planes(self) -> PlaneStack:
-        """The planes (C, Y, X)."""
-        return to_planes(self.array, self.axes)
+    def stack(self, spatial: str = "YX") -> ImageStack:
+        """Return the planes (C, Y, X), or the volumes (C, Z, Y, X)."""
+        return to_stack(self.array, self.axes, spatial)
 
 
 def open_image(path: Path | str, axes: str | None = None) -> ImageFile:

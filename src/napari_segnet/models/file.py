@@ -69,7 +69,12 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Mo
 def build_like(info: ModelInfo) -> nn.Module:
     """Build the network that `info` describes, with random weights."""
     return build_network(
-        info.network, channels=info.channels, outputs=info.outputs, encoder=info.encoder, options=info.options
+        info.network,
+        channels=info.channels,
+        outputs=info.outputs,
+        encoder=info.encoder,
+        options=info.options,
+        norm=info.norm,
     )
 
 

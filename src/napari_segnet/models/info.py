@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from napari_segnet.config import Frozen, LabelClass, RunConfig, Task, Unlabelled, validated
+from napari_segnet.axes import per_axis
+from napari_segnet.config import Frozen, LabelClass, NormName, PatchSize, RunConfig, Task, Unlabelled, validated
 from napari_segnet.data.normalization import Normalization
 from napari_segnet.errors import ConfigError, ModelFileError
 
 METADATA_KEY = "napari_segnet"
+Stride = Annotated[int, Field(ge=1, le=1024)]
+Distance = Annotated[int, Field(ge=0, le=65536)]
 _HEADER_LIMIT = 50_000_000
 
 
@@ -20,30 +23,38 @@ class ModelInfo(Frozen):
     """Everything besides the weights that is needed to use a model.
 
     `outputs` is the number of channels of the network: the classes in order for a semantic model; background,
-    interior and boundary for a model of instances.
+    interior and boundary for a model of instances. Lengths in pixels hold for all axes, or are given for Z, Y and X.
     """
 
     format: Literal[1] = 1
     network: str
     encoder: str | None = None
     options: dict[str, int | float | bool | str] = Field(default_factory=dict)
+    norm: NormName | None = None
     channels: int = Field(ge=1, le=4096)
     outputs: int = Field(ge=2, le=1024)
-    axes: Literal["YX"] = "YX"
+    axes: Literal["YX", "ZYX"] = "YX"
     pixel_size: tuple[float, ...] | None = None
     units: str | None = None
     normalization: Normalization = Normalization()
     task: Task = "semantic"
     unlabelled: Unlabelled = "background"
     classes: tuple[LabelClass, ...] = Field(min_length=1, max_length=250)
-    patch_size: int = Field(ge=16, le=4096)
-    stride: int = Field(ge=1, le=1024)
-    halo: int = Field(ge=0, le=65536, description="Measured: see predict/halo.py.")
-    receptive_field: int | None = Field(None, description="Theoretical halo; None: the whole image.")
+    patch_size: PatchSize
+    stride: Stride | tuple[Stride, Stride, Stride]
+    halo: Distance | tuple[Distance, Distance, Distance] = Field(description="Measured: see predict/halo.py.")
+    receptive_field: Distance | tuple[Distance, Distance, Distance] | None = Field(
+        None, description="Theoretical halo; None: the whole image."
+    )
     config: RunConfig = RunConfig()
     fingerprint: dict[str, Any] = Field(default_factory=dict)
     scores: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """What the lengths of an image have to be multiples of, along each axis."""
+        return per_axis(self.stride, len(self.axes))
 
 
 def read_header(path: Path | str) -> dict[str, Any]:

@@ -74,6 +74,7 @@ class PlainUNet(nn.Module):
         self.up = nn.ModuleList(
             Up(below, skip, skip) for below, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
+        self.stages = tuple(f"up.{number}" for number in range(options.depth - 1))
         self.head = nn.Conv2d(widths[0], outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from napari_segnet.axes import per_axis
+from napari_segnet.config import NormName
 from napari_segnet.errors import ConfigError, unknown_name
 from napari_segnet.models.catalogue import NETWORKS, NetworkSpec
 
@@ -34,6 +36,12 @@ class NetworkRequest:
     options: Options = field(default_factory=dict)
 
 
+def strides_of(network: nn.Module, ndim: int) -> tuple[int, ...]:
+    """Return what the lengths of [Z], Y and X have to be multiples of, from a network's attribute ``stride``."""
+    stride: Any = network.stride
+    return per_axis(stride, ndim)
+
+
 def network_spec(name: str) -> NetworkSpec:
     """Return the entry called `name` (capitals don't matter); raises `ConfigError` with near names."""
     try:
@@ -50,6 +58,7 @@ def build_network(
     encoder: str | None = None,
     weights: str = "none",
     options: Options | None = None,
+    norm: NormName | None = None,
 ) -> nn.Module:
     """Build a network.
 
@@ -65,12 +74,14 @@ def build_network(
         ``"imagenet"``, ``"none"``, or a safetensors file of encoder weights.
     options : mapping, optional
         The network's own options.
+    norm : {"batch", "group", "instance"}, optional
+        Normalization layers instead of the network's own.
 
     Returns
     -------
     torch.nn.Module
-        Maps (B, channels, Y, X) to logits (B, outputs, Y, X). Y and X have to be multiples of its ``stride``
-        attribute.
+        Maps (B, channels, [Z], Y, X) to logits (B, outputs, [Z], Y, X). The lengths have to be multiples of its
+        ``stride`` attribute: one for all axes, or one for each.
 
     Raises
     ------
@@ -90,4 +101,8 @@ def build_network(
         )
     request = NetworkRequest(spec.name, channels, outputs, encoder, weights, dict(options or {}))
     network: nn.Module = spec.load().build(request)
+    if norm is not None:
+        from napari_segnet.models.normalization_layers import replace_norms
+
+        replace_norms(network, norm)
     return network

@@ -31,6 +31,10 @@ class _Smp(Frozen):
         """Return the arguments for smp's class."""
         raise NotImplementedError
 
+    def stages(self) -> tuple[str, ...]:
+        """Return the names of the decoder's stages that deep supervision may judge, coarse to fine."""
+        return ()
+
 
 class UNetOptions(_Smp):
     """Options of networks with a U-Net's decoder."""
@@ -44,11 +48,20 @@ class UNetOptions(_Smp):
         widths = [max(self.decoder_width // 2**level, 16) for level in range(self.depth)]
         return {"encoder_depth": self.depth, "decoder_channels": widths}
 
+    def stages(self) -> tuple[str, ...]:
+        """Return all blocks but the last."""
+        return tuple(f"decoder.blocks.{number}" for number in range(self.depth - 1))
+
 
 class UNetPlusPlusOptions(UNetOptions):
     """Options of U-Net++."""
 
     kind: ClassVar[str] = "UnetPlusPlus"
+
+    def stages(self) -> tuple[str, ...]:
+        """Return the nodes of the finest row, as its paper judges them, from the shallowest U-Net to the deepest."""
+        row = self.depth - 2
+        return tuple(f"decoder.blocks.x_{node}_{row}" for node in range(row, -1, -1))
 
 
 class MANetOptions(UNetOptions):
@@ -71,6 +84,10 @@ class LinkNetOptions(_Smp):
     def keywords(self) -> dict[str, Any]:
         """Return the arguments for smp's class."""
         return {"encoder_depth": self.depth}
+
+    def stages(self) -> tuple[str, ...]:
+        """Return all blocks but the last."""
+        return tuple(f"decoder.blocks.{number}" for number in range(self.depth - 1))
 
 
 class FPNOptions(_Smp):
@@ -229,6 +246,8 @@ def build(request: NetworkRequest) -> nn.Module:
     network = build_on_encoder(request, make)
     _accept_single_images(network)
     network.stride = network.encoder.output_stride * 2**options.halvings  # type: ignore[union-attr]
+    if stages := options.stages():
+        network.stages = stages  # type: ignore[assignment]
     return network
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from napari_segnet import events
-from napari_segnet.axes import ArrayLike, PlaneStack, to_planes
+from napari_segnet.axes import ArrayLike, ImageStack, to_stack
 from napari_segnet.channels import join_channels
 from napari_segnet.config import PredictConfig
 from napari_segnet.io.images import open_image
@@ -46,15 +46,15 @@ def predict_stack(
     DataError
         If the image has other channels than the model.
     """
-    planes = to_planes(image, axes)
-    check_channels("The image", planes, predictor.info)
+    items = to_stack(image, axes, predictor.info.axes)
+    check_channels("The image", items, predictor.info)
     made: dict[str, NDArray[Any]] = {}
 
     def sink(output: str, shape: tuple[int, ...], dtype: DTypeLike, _axes: str) -> Any:
         made[output] = np.empty(shape, dtype)
         return contextlib.nullcontext(made[output])
 
-    for _ in predict_stack_into(predictor, planes, sink, probabilities=True, uncertainty=True, instances=instances):
+    for _ in predict_stack_into(predictor, items, sink, probabilities=True, uncertainty=True, instances=instances):
         pass
     return made["labels"], np.moveaxis(made["probabilities"], -3, 0), made["uncertainty"]
 
@@ -100,11 +100,11 @@ def predict_arrays(
         def write(output: str, shape: tuple[int, ...], dtype: DTypeLike, of_axes: str) -> Any:
             return open_output(target[output], shape, dtype, of_axes, kind="npy")
 
-        def planes() -> PlaneStack:
-            return join_channels(name, [to_planes(open_image(file, axes).array, axes) for file in files])
+        def stack(spatial: str) -> ImageStack:
+            return join_channels(name, [to_stack(open_image(file, axes).array, axes, spatial) for file in files])
 
         target = {output: out / f"{name}{suffix}.npy" for output, suffix in SUFFIXES.items()}
-        return Job(name, planes, write, target)
+        return Job(name, stack, write, target)
 
     yield from predict_jobs(
         model,

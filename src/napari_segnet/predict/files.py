@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from napari_segnet import events
-from napari_segnet.axes import PlaneStack
+from napari_segnet.axes import ImageStack
 from napari_segnet.config import PredictConfig
 from napari_segnet.errors import DataError
 from napari_segnet.io.formats import is_zarr
@@ -89,9 +89,9 @@ def _job(path: Path, out: Path, axes: str | None, colours: Sequence[str] | None,
         if target.resolve() == path.resolve():
             raise DataError(f"The prediction would replace the image {path}.", "Choose another --out.")
 
-    def planes() -> PlaneStack:
+    def stack(spatial: str) -> ImageStack:
         opened[:] = [open_image(path, axes)]
-        return opened[-1].planes
+        return opened[-1].stack(spatial)
 
     def write(output: str, shape: tuple[int, ...], dtype: DTypeLike, of_axes: str) -> Any:
         image = opened[-1]
@@ -106,4 +106,4 @@ def _job(path: Path, out: Path, axes: str | None, colours: Sequence[str] | None,
             colours=colours if output == "labels" else None,
         )
 
-    return Job(str(path), planes, write, targets)
+    return Job(str(path), stack, write, targets)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_segnet import events
-from napari_segnet.axes import PlaneStack
+from napari_segnet.axes import ImageStack
 from napari_segnet.config import PredictConfig
 from napari_segnet.devices import pick_device
 from napari_segnet.errors import DataError
@@ -24,10 +24,10 @@ SUFFIXES = {"labels": "", "probabilities": "_probabilities", "uncertainty": "_un
 
 @dataclass(frozen=True)
 class Job:
-    """One image to predict: how it is opened, and where its outputs go."""
+    """One image to predict: how its planes ("YX") or volumes ("ZYX") are opened, and where its outputs go."""
 
     name: str
-    open: Callable[[], PlaneStack]
+    open: Callable[[str], ImageStack]
     sink: Sink
     files: Mapping[str, Path]
 
@@ -98,10 +98,10 @@ def raise_first(bad: Sequence[DataError], total: int) -> None:
 def _predict_one(
     predictor: Predictor, job: Job, probabilities: bool, uncertainty: bool, instances: bool, notices: list[str]
 ) -> Generator[events.Event]:
-    planes = job.open()
-    check_channels(job.name, planes, predictor.info)
+    items = job.open(predictor.info.axes)
+    check_channels(job.name, items, predictor.info)
     steps = predict_stack_into(
-        predictor, planes, job.sink, probabilities=probabilities, uncertainty=uncertainty, instances=instances
+        predictor, items, job.sink, probabilities=probabilities, uncertainty=uncertainty, instances=instances
     )
     said = 0.0
     with contextlib.closing(steps):

@@ -5,6 +5,8 @@ A CPU gives no error when memory runs out: the system ends the process. So tiles
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from napari_segnet.predict.tiles import round_up
 
 
-def bytes_per_pixel(network: nn.Module, channels: int, stride: int) -> float:
+def bytes_per_pixel(network: nn.Module, channels: int, strides: Sequence[int]) -> float:
     """Return the memory that a network takes for each pixel of its input, in the modes it is called in.
 
     It is the size of what all layers give, which is about what a U-Net needs at its peak: it drops half of it
@@ -22,8 +24,10 @@ def bytes_per_pixel(network: nn.Module, channels: int, stride: int) -> float:
     Parameters
     ----------
     network : torch.nn.Module
-    channels, stride : int
-        Channels of the image, and what its sides have to be multiples of.
+    channels : int
+        Channels of the image.
+    strides : sequence of int
+        What the lengths of [Z], Y and X have to be multiples of.
     """
     total = 0
 
@@ -34,12 +38,12 @@ def bytes_per_pixel(network: nn.Module, channels: int, stride: int) -> float:
 
     layers = [module for module in network.modules() if next(module.children(), None) is None]
     handles = [module.register_forward_hook(add) for module in layers]
-    side = 2 * round_up(16, stride)
+    shape = [2 * round_up(16, stride) for stride in strides]
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     try:
         with torch.inference_mode():
-            network(torch.zeros((1, channels, side, side), device=device))
+            network(torch.zeros((1, channels, *shape), device=device))
     finally:
         for handle in handles:
             handle.remove()
-    return total / side**2
+    return total / math.prod(shape)

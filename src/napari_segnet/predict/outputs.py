@@ -17,11 +17,11 @@ def join_object(logits: Tensor) -> Tensor:
 
     Parameters
     ----------
-    logits : (B, 3, Y, X)
+    logits : (B, 3, [Z], Y, X)
 
     Returns
     -------
-    (B, 2, Y, X) float32
+    (B, 2, [Z], Y, X) float32
         The softmax of it has the background's probability, and the sum of the other two.
     """
     background, interior, boundary = logits.float().unbind(1)
@@ -33,11 +33,11 @@ def class_index(logits: Tensor) -> Tensor:
 
     Parameters
     ----------
-    logits : (B, K, Y, X)
+    logits : (B, K, [Z], Y, X)
 
     Returns
     -------
-    (B, Y, X) uint8
+    (B, [Z], Y, X) uint8
     """
     count = logits.shape[1]
     if count > _FEW_CLASSES:
@@ -57,30 +57,37 @@ def uncertainty(log_probabilities: Tensor) -> Tensor:
 
     Parameters
     ----------
-    log_probabilities : (B, K, Y, X) float32
+    log_probabilities : (B, K, [Z], Y, X) float32
 
     Returns
     -------
-    (B, Y, X) float32
+    (B, [Z], Y, X) float32
         0: one class is certain. 1: all classes are equally likely.
     """
     entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=1)
     return entropy.div_(math.log(log_probabilities.shape[1])).clamp_(0.0, 1.0)
 
 
-def symmetries() -> Sequence[tuple[int, bool]]:
-    """Return the eight symmetries of a square as (quarter turns, mirrored)."""
-    return [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
+Symmetry = tuple[int, bool, bool]
+"""Quarter turns in the plane, whether X is mirrored, and whether Z is."""
 
 
-def transform(x: Tensor, symmetry: tuple[int, bool]) -> Tensor:
-    """Turn, then mirror, a (B, C, Y, X) tensor."""
-    turns, mirrored = symmetry
-    x = torch.rot90(x, turns, dims=(2, 3))
-    return x.flip(3) if mirrored else x
+def symmetries(ndim: int) -> Sequence[Symmetry]:
+    """Return the eight symmetries of a square; for volumes (`ndim` 3) also with Z mirrored."""
+    depths = (False, True) if ndim == 3 else (False,)
+    return [(turns, x, z) for z in depths for turns in range(4) for x in (False, True)]
 
 
-def transform_back(x: Tensor, symmetry: tuple[int, bool]) -> Tensor:
+def transform(x: Tensor, symmetry: Symmetry) -> Tensor:
+    """Turn, then mirror, a (B, C, [Z], Y, X) tensor."""
+    turns, mirrored, upside_down = symmetry
+    x = torch.rot90(x, turns, dims=(-2, -1))
+    x = x.flip(-1) if mirrored else x
+    return x.flip(2) if upside_down else x
+
+
+def transform_back(x: Tensor, symmetry: Symmetry) -> Tensor:
     """Undo `transform`."""
-    turns, mirrored = symmetry
-    return torch.rot90(x.flip(3) if mirrored else x, -turns, dims=(2, 3))
+    turns, mirrored, upside_down = symmetry
+    x = x.flip(2) if upside_down else x
+    return torch.rot90(x.flip(-1) if mirrored else x, -turns, dims=(-2, -1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_segnet.axes import per_axis
 from napari_segnet.config import PredictConfig
 from napari_segnet.devices import (
     autocast_dtype,
+    channels_last,
     empty_cache,
     free_memory,
     is_out_of_memory,
@@ -30,7 +33,8 @@ from napari_segnet.predict.memory import bytes_per_pixel
 from napari_segnet.predict.reading import TileReader
 from napari_segnet.predict.tiles import Tile, plan, round_up
 
-_SMALLEST_TILE = 32
+_TILE, _VOLUME_TILE, _SMALLEST_TILE = 1024, 128, 32
+"""Sides of what is kept of a tile, pixels: of a plane, of a volume, and the least when memory is short."""
 
 __all__ = ["Predictor", "Wanted", "output_classes"]
 
@@ -64,7 +68,7 @@ class Predictor:
     Parameters
     ----------
     network : torch.nn.Module
-        Maps (B, C, Y, X) float32 to logits (B, K, Y, X). It is moved to the device, into evaluation mode.
+        Maps (B, C, [Z], Y, X) float32 to logits (B, K, [Z], Y, X). It is moved to the device, into evaluation mode.
     info : ModelInfo
         What its model file says of it.
     config : PredictConfig
@@ -79,8 +83,8 @@ class Predictor:
         The classes of labels and probabilities, in order: background and object for a model of instances.
     label_dtype : numpy.dtype
         The smallest unsigned type that holds their values.
-    halo : int or None
-        What is cut off each side of a tile, pixels; None: the whole image is one tile.
+    halo : tuple of int, or None
+        What is cut off each side of a tile along each axis, pixels; None: the whole image is one tile.
     """
 
     def __init__(
@@ -97,21 +101,22 @@ class Predictor:
         self.device = device or pick_device(config.device)
         self.classes = output_classes(info)
         self.label_dtype = np.dtype(np.min_scalar_type(max(c.value for c in self.classes)))
-        self.halo = info.receptive_field if config.exact else info.halo
-        if config.halo is not None and not config.exact:
-            self.halo = config.halo
+        halo = info.receptive_field if config.exact else info.halo if config.halo is None else config.halo
+        self._ndim = len(info.axes)
+        self.halo = None if halo is None else per_axis(halo, self._ndim)
         self._values = np.array([c.value for c in self.classes], self.label_dtype)
         self._on_notice = on_notice or (lambda _text: None)
         self._autocast = autocast_dtype(self.device, "float32" if config.exact else config.precision)
-        self._core, self._batch_size = config.tile, config.batch_size
+        self._core = config.tile or (_VOLUME_TILE if self._ndim == 3 else _TILE)
+        self._batch_size = config.batch_size
         self._bytes_per_pixel: float | None = None
-        network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self._network = network if config.exact else fold_normalization(network, info.channels, info.stride)
+        network = network.to(self.device, memory_format=channels_last(self._ndim)).eval()  # type: ignore[call-overload]
+        self._network = network if config.exact else fold_normalization(network, info.channels, info.strides)
 
     def empty_outputs(
         self, shape: tuple[int, ...], *, probabilities: bool = False, uncertainty: bool = False
     ) -> dict[str, NDArray[Any]]:
-        """Make arrays in memory for images of a (Y, X) shape, as keyword arguments of `predict_plane`."""
+        """Make arrays in memory for images of a ([Z], Y, X) shape, as keyword arguments of `predict_plane`."""
         made = {"labels_out": np.empty(shape, self.label_dtype)}
         if probabilities:
             made["probabilities_out"] = np.empty((len(self.classes), *shape), np.float32)
@@ -131,19 +136,19 @@ class Predictor:
         on_progress: Callable[[int, int], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> bool:
-        """Predict one plane, and write what is wanted into the arrays that are given.
+        """Predict one plane, or one volume, and write what is wanted into the arrays that are given.
 
         Parameters
         ----------
-        image : array-like (C, Y, X)
+        image : array-like (C, [Z], Y, X)
             Any dtype; numpy, memory map, zarr or dask: it is sliced tile by tile.
-        labels_out : array-like (Y, X), optional
+        labels_out : array-like ([Z], Y, X), optional
             Gets the value of the likeliest class; of equally likely ones the first. `label_dtype` or wider.
-        probabilities_out : array-like (K, Y, X) float32, optional
+        probabilities_out : array-like (K, [Z], Y, X) float32, optional
             Gets the probability of each of `classes`.
-        uncertainty_out : array-like (Y, X) float32, optional
+        uncertainty_out : array-like ([Z], Y, X) float32, optional
             Gets the entropy of the classes, 0 .. 1.
-        interior_out : array-like (Y, X) float32, optional
+        interior_out : array-like ([Z], Y, X) float32, optional
             For a model of instances: gets the probability of an object's inside, boundary excluded.
         limits : (low, high), optional
             From `Normalization.limits`; default: those of this image.
@@ -203,8 +208,9 @@ class Predictor:
             self._shrink(tiles)
 
     def _check(self, image: Any) -> None:
-        if image.ndim != 3 or 0 in image.shape:
-            raise DataError(f"An image of shape {tuple(image.shape)} can't be predicted.", "Give (C, Y, X).")
+        if image.ndim != 1 + self._ndim or 0 in image.shape:
+            remedy = f"Give (C, {', '.join(self.info.axes)})."
+            raise DataError(f"An image of shape {tuple(image.shape)} can't be predicted.", remedy)
         if image.shape[0] != self.info.channels:
             raise DataError(
                 f"The image has {_count(image.shape[0], 'channel')}, "
@@ -214,7 +220,7 @@ class Predictor:
         if np.dtype(image.dtype).kind not in "buif":
             raise DataError(f"An image of type {image.dtype} can't be predicted.", "Convert it to real numbers.")
 
-    def _plan(self, shape: tuple[int, int]) -> list[Tile]:
+    def _plan(self, shape: tuple[int, ...]) -> list[Tile]:
         tiles = self._cut(shape)
         while self.device.type == "cpu" and self._estimate(tiles) > free_memory(self.device):
             self._shrink(tiles)
@@ -224,30 +230,30 @@ class Predictor:
     def _estimate(self, tiles: Sequence[Tile]) -> float:
         if self._bytes_per_pixel is None:
             with self._precision():
-                self._bytes_per_pixel = bytes_per_pixel(self._network, self.info.channels, self.info.stride)
-        height, width = tiles[0].shape
-        return height * width * min(self._batch_size, len(tiles)) * self._bytes_per_pixel
+                self._bytes_per_pixel = bytes_per_pixel(self._network, self.info.channels, self.info.strides)
+        return math.prod(tiles[0].shape) * min(self._batch_size, len(tiles)) * self._bytes_per_pixel
 
-    def _cut(self, shape: tuple[int, int]) -> list[Tile]:
+    def _cut(self, shape: tuple[int, ...]) -> list[Tile]:
+        strides = self.info.strides
         if self.halo is None:
-            return plan(shape, round_up(max(shape), self.info.stride), 0, self.info.stride)
-        return plan(shape, self._core, self.halo, self.info.stride)
+            whole = [round_up(length, stride) for length, stride in zip(shape, strides, strict=True)]
+            return plan(shape, whole, 0, strides)
+        return plan(shape, self._core, self.halo, strides)
 
     def _shrink(self, tiles: Sequence[Tile]) -> None:
         if self._batch_size > 1 and len(tiles) > 1:
             self._batch_size = max(1, min(self._batch_size, len(tiles)) // 2)
             self._on_notice(f"Memory is short: going on with {_count(self._batch_size, 'tile')} at a time.")
             return
-        height, width = tiles[0].shape
-        side = max(height, width)
+        side = max(tiles[0].shape)
         smaller = min(self._core, side) // 2
         if self.halo is None:
             raise SegNetError(
-                f"There is not memory enough for an image of {height} x {width} pixels, which this network has to "
-                "see in one piece to be exact.",
+                f"There is not memory enough for an image of {_times(tiles[0].shape)} pixels, which this network has "
+                "to see in one piece to be exact.",
                 "Predict without --exact, or on a device with more memory.",
             )
-        if smaller < max(_SMALLEST_TILE, self.info.stride):
+        if smaller < max(_SMALLEST_TILE, *self.info.strides):
             raise SegNetError(
                 f"There is not memory enough, even for tiles of {side} pixels.",
                 "Close other programs that use this device, or use --device cpu.",
@@ -286,7 +292,7 @@ class Predictor:
         if logits.shape[1] != self.info.outputs:
             raise SegNetError(f"The network has {logits.shape[1]} outputs instead of {self.info.outputs}.")
         answers = [
-            self._to_host(self._answers(logits[n : n + 1, :, tile.core[0], tile.core[1]], wanted))
+            self._to_host(self._answers(logits[(slice(n, n + 1), slice(None), *tile.core)], wanted))
             for n, tile in enumerate(tiles)
         ]
         ready = None
@@ -300,13 +306,14 @@ class Predictor:
             logits: Tensor = self._network(batch)
             return logits
         mean: Tensor | None = None
-        for symmetry in outputs.symmetries():
-            turned = outputs.transform(batch, symmetry).contiguous(memory_format=torch.channels_last)
+        symmetries = outputs.symmetries(self._ndim)
+        for symmetry in symmetries:
+            turned = outputs.transform(batch, symmetry).contiguous(memory_format=channels_last(self._ndim))
             answer = outputs.transform_back(self._network(turned).float().softmax(dim=1), symmetry)
             mean = answer if mean is None else mean.add_(answer)
         assert mean is not None
         # Logarithms of probabilities are logits: from here on it is as without averaging.
-        return mean.div_(len(outputs.symmetries())).clamp_min_(1e-30).log_()
+        return mean.div_(len(symmetries)).clamp_min_(1e-30).log_()
 
     def _answers(self, logits: Tensor, wanted: Wanted) -> dict[str, Tensor]:
         found = {}
@@ -337,15 +344,14 @@ class Predictor:
         if batch.ready is not None:
             batch.ready.synchronize()
         for tile, answers in zip(batch.tiles, batch.answers, strict=True):
-            rows, columns = tile.write
             for name, array in wanted.arrays().items():
                 answer = answers[name].numpy()
                 if name == "labels":
-                    array[rows, columns] = self._to_values(answer)
+                    array[tile.write] = self._to_values(answer)
                 elif name == "probabilities":
-                    array[:, rows, columns] = answer
+                    array[(slice(None), *tile.write)] = answer
                 else:
-                    array[rows, columns] = answer
+                    array[tile.write] = answer
 
     def _to_values(self, index: NDArray[np.uint8]) -> NDArray[Any]:
         first = self._values[0]
@@ -354,7 +360,7 @@ class Predictor:
         return self._values.take(index)
 
 
-def _check_outputs(wanted: Wanted, shape: tuple[int, int], classes: int) -> None:
+def _check_outputs(wanted: Wanted, shape: tuple[int, ...], classes: int) -> None:
     arrays = wanted.arrays()
     if not arrays:
         raise ValueError("predict_plane needs at least one array to write into")
@@ -362,6 +368,10 @@ def _check_outputs(wanted: Wanted, shape: tuple[int, int], classes: int) -> None
         expected: tuple[int, ...] = (classes, *shape) if name == "probabilities" else tuple(shape)
         if tuple(array.shape) != expected:
             raise ValueError(f"{name}_out has shape {tuple(array.shape)} instead of {expected}")
+
+
+def _times(lengths: Sequence[int]) -> str:
+    return " x ".join(map(str, lengths))
 
 
 def _count(number: int, noun: str) -> str:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_segnet.devices import channels_last
 from napari_segnet.predict.tiles import Tile, reflected
 
 
@@ -18,7 +19,7 @@ class TileReader:
 
     Parameters
     ----------
-    image : array-like (C, Y, X)
+    image : array-like (C, [Z], Y, X)
         Numpy, memory map, zarr or dask: it is only sliced.
     low, high : (C,) float32
         Limits from `Normalization.limits`.
@@ -35,22 +36,22 @@ class TileReader:
         self.image = image
         self.device = device
         self.floating = np.dtype(image.dtype).kind == "f"
-        shape = (1, len(low), 1, 1)
+        shape = (1, len(low)) + (1,) * (len(image.shape) - 1)
         half = np.maximum((high - low) / 2, np.finfo(np.float32).tiny)
         self.centre = torch.from_numpy((high + low) / 2).reshape(shape).to(device)
         self.half = torch.from_numpy(half).reshape(shape).to(device)
         self._buffer: Tensor | None = None
 
     def read(self, tiles: Sequence[Tile]) -> Tensor:
-        """Return tiles of one shape as (B, C, Y, X) float32; valid until the next call."""
+        """Return tiles of one shape as (B, C, [Z], Y, X) float32; valid until the next call."""
         shape = (len(tiles), self.image.shape[0], *tiles[0].shape)
         if self._buffer is None or self._buffer.shape != shape:
             self._buffer = torch.empty(
-                shape, dtype=torch.float32, device=self.device, memory_format=torch.channels_last
+                shape, dtype=torch.float32, device=self.device, memory_format=channels_last(len(shape) - 2)
             )
         buffer = self._buffer
         for n, tile in enumerate(tiles):
-            block = read_block(self.image, *tile.read)
+            block = read_block(self.image, tile.read)
             if self.device.type == "cpu":
                 np.copyto(buffer[n].numpy(), block, casting="unsafe")
             else:
@@ -69,25 +70,26 @@ class TileReader:
         return host
 
 
-def read_block(image: Any, rows: slice, columns: slice) -> NDArray[Any]:
+def read_block(image: Any, window: Sequence[slice]) -> NDArray[Any]:
     """Read a part of an image that may reach beyond its end, where it is mirrored.
 
     Parameters
     ----------
-    image : array-like (C, Y, X)
-    rows, columns : slice
-        Positions along Y and X, from 0.
+    image : array-like (C, [Z], Y, X)
+    window : sequence of slice
+        Positions along [Z], Y, X, from 0.
 
     Returns
     -------
-    (C, rows, columns) array
+    (C, *window) array
     """
-    _, height, width = image.shape
-    if rows.stop <= height and columns.stop <= width:
-        return np.asarray(image[:, rows, columns])
-    y = np.array(reflected(rows.start, rows.stop, height))
-    x = np.array(reflected(columns.start, columns.stop, width))
-    block = np.asarray(image[:, y.min() : y.max() + 1, x.min() : x.max() + 1])
-    # One axis at a time: a mixed index would be several times slower.
-    mirrored: NDArray[Any] = block.take(y - y.min(), axis=1).take(x - x.min(), axis=2)
-    return mirrored
+    lengths = image.shape[1:]
+    if all(part.stop <= length for part, length in zip(window, lengths, strict=True)):
+        return np.asarray(image[(slice(None), *window)])
+    index = [np.array(reflected(part.start, part.stop, length)) for part, length in zip(window, lengths, strict=True)]
+    inside = tuple([slice(line.min(), line.max() + 1) for line in index])
+    block: NDArray[Any] = np.asarray(image[(slice(None), *inside)])
+    for axis, line in enumerate(index, start=1):
+        # One axis at a time: a mixed index would be several times slower.
+        block = block.take(line - line.min(), axis=axis)
+    return block

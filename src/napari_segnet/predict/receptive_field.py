@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -10,53 +11,63 @@ from torch import nn
 from napari_segnet.predict.tiles import round_up
 
 
-def receptive_field(network: nn.Module, channels: int, stride: int, limit: int = 2048) -> int | None:
+def receptive_field(
+    network: nn.Module, channels: int, strides: Sequence[int], limit: int = 2048
+) -> int | tuple[int, ...] | None:
     """Return how many pixels away an input can change an output, rounded up to the stride.
 
-    One cell of stride x stride pixels is made NaN in an otherwise random strip: whatever it reaches becomes
+    One cell of a stride's size is made NaN in an otherwise random strip: whatever it reaches becomes
     NaN, however small the weights are. Convolutions, pooling and upsampling keep it near; what looks at the
     whole image (squeeze-and-excitation, attention, group normalization, pyramid pooling) spreads it over all.
 
     Parameters
     ----------
     network : torch.nn.Module
-        Maps (B, C, Y, X) to (B, K, Y, X); it is not changed.
+        Maps (B, C, [Z], Y, X) to (B, K, [Z], Y, X); it is not changed.
     channels : int
         Channels of the image.
-    stride : int
-        What the sides of an image have to be multiples of.
+    strides : sequence of int
+        What the lengths of an image along [Z], Y and X have to be multiples of.
     limit : int
         Beyond it the answer is None.
 
     Returns
     -------
-    int or None
-        None: unbounded, or beyond `limit`.
+    int, tuple of int, or None
+        For planes the larger of both axes; for volumes a number for each of Z, Y and X. None: unbounded, or beyond
+        `limit`.
     """
     # On a CPU: GPU libraries may convolve by Fourier transform, which spreads a NaN further than it belongs.
     network = copy.deepcopy(network).cpu().float().eval()
-    reaches = [_reach(network, channels, stride, round_up(limit, stride), axis) for axis in (2, 3)]
-    found = [reach for reach in reaches if reach is not None and reach <= limit]
-    return max(found) if len(found) == len(reaches) else None
+    found = []
+    for axis, stride in enumerate(strides):
+        reach = _reach(network, channels, strides, round_up(limit, stride), axis)
+        if reach is None or reach > limit:
+            return None
+        found.append(reach)
+    return max(found) if len(found) == 2 else tuple(found)
 
 
-def _reach(network: nn.Module, channels: int, stride: int, room: int, axis: int) -> int | None:
+def _reach(network: nn.Module, channels: int, strides: Sequence[int], room: int, axis: int) -> int | None:
     """Return the reach along one axis in a strip with `room` on both sides; None if it leaves the strip.
 
     A shorter strip would be quicker, but dilated convolutions can reach beyond it without touching its end.
     """
+    stride = strides[axis]
     # One more cell at each end: a NaN there says that there was not room enough.
-    shape = [1, channels, 2 * stride, 2 * stride]
+    shape = [2 * step for step in strides]
     shape[axis] = 2 * room + 3 * stride
-    strip = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    cell = slice(room + stride, room + 2 * stride)
-    strip.narrow(axis, cell.start, stride)[:, :, :stride, :stride] = torch.nan
+    strip = torch.randn([1, channels, *shape], generator=torch.Generator().manual_seed(0))
+    cell = [slice(0, step) for step in strides]
+    cell[axis] = slice(room + stride, room + 2 * stride)
+    strip[(slice(None), slice(None), *cell)] = torch.nan
     with torch.inference_mode():
         logits = network(strip)
-    reached = torch.isnan(logits).any(dim=1).any(dim=4 - axis)[0].nonzero().flatten()
+    others = tuple(other for other in range(1, logits.ndim) if other != axis + 2)
+    reached = torch.isnan(logits).amax(dim=others)[0].nonzero()
     if not len(reached):
         return 0
     first, last = int(reached.min()), int(reached.max())
     if first < stride or last >= shape[axis] - stride:
         return None
-    return round_up(max(cell.start - first, last + 1 - cell.stop), stride)
+    return round_up(max(cell[axis].start - first, last + 1 - cell[axis].stop), stride)

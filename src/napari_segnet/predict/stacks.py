@@ -1,4 +1,4 @@
-"""Images of any axes, plane by plane: what files, the viewer and the Python interface have in common."""
+"""Images of any axes, plane by plane or volume by volume: what files, viewer and Python interface have in common."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from napari_segnet.axes import PlaneStack
+from napari_segnet.axes import ImageStack
 from napari_segnet.errors import DataError
 from napari_segnet.io.write import smallest_unsigned
 from napari_segnet.models.info import ModelInfo
@@ -26,22 +26,37 @@ class Sink(Protocol):
         """Return a context manager that yields the array, and keeps it only if nothing goes wrong."""
 
 
-class OnePlane:
-    """Writes into one plane of a stack of outputs; unlike a view it also works for zarr arrays."""
+class OneItem:
+    """Writes into one plane or volume of a larger output; unlike a view it also works for zarr arrays.
 
-    def __init__(self, array: Any, index: tuple[int, ...]) -> None:
-        self._array, self._index = array, index
-        self.shape: tuple[int, ...] = tuple(array.shape[len(index) :])
+    Parameters
+    ----------
+    array : array-like
+    axes : str
+        Its axes.
+    order : str
+        The axes of what is written: ``"YX"``, ``"CYX"``, ``"ZYX"`` ...
+    place : dict of str to int
+        Where along the other axes.
+    """
+
+    def __init__(self, array: Any, axes: str, order: str, place: dict[str, int]) -> None:
+        self._array, self._axes, self._order, self._place = array, axes, order, place
+        lengths = dict(zip(axes, array.shape, strict=True))
+        self.shape: tuple[int, ...] = tuple(lengths[letter] for letter in order)
+        self._turned = [order.index(letter) for letter in axes if letter in order]
 
     def __setitem__(self, key: tuple[slice, ...], value: NDArray[Any]) -> None:
-        self._array[(*self._index, *key)] = value
+        index = dict(zip(self._order, key, strict=True))
+        where = tuple(index[letter] if letter in index else self._place[letter] for letter in self._axes)
+        self._array[where] = np.transpose(value, self._turned)
 
 
-def check_channels(name: str, planes: PlaneStack, info: ModelInfo) -> None:
+def check_channels(name: str, items: ImageStack, info: ModelInfo) -> None:
     """Raise `DataError` if an image has other channels than those that the model was trained on."""
-    if planes.channels != info.channels:
+    if items.channels != info.channels:
         raise DataError(
-            f"{name} has {_count(planes.channels, 'channel')}, but the model was trained on "
+            f"{name} has {_count(items.channels, 'channel')}, but the model was trained on "
             f"{_count(info.channels, 'channel')}.",
             "Choose images with the same channels in the same order, or name their axes (--axes).",
         )
@@ -49,22 +64,22 @@ def check_channels(name: str, planes: PlaneStack, info: ModelInfo) -> None:
 
 def predict_stack_into(
     predictor: Predictor,
-    planes: PlaneStack,
+    items: ImageStack,
     sink: Sink,
     *,
     probabilities: bool = False,
     uncertainty: bool = False,
     instances: bool = False,
 ) -> Generator[tuple[int, int]]:
-    """Predict all planes of an image.
+    """Predict all planes, or all volumes, of an image.
 
     Parameters
     ----------
     predictor : Predictor
-    planes : PlaneStack
+    items : ImageStack
     sink : callable
         Opens the outputs. Labels and uncertainty have the axes (T, Z, Y, X) that the image has, probabilities a
-        C before Y and X.
+        C before Y.
     probabilities, uncertainty : bool
         Whether they are wanted besides the labels.
     instances : bool
@@ -74,9 +89,9 @@ def predict_stack_into(
     Yields
     ------
     (done, total) : (int, int)
-        Tiles of all planes.
+        Tiles of all planes or volumes.
     """
-    shape, axes = (*planes.leading, *planes.plane_shape), planes.leading_axes + "YX"
+    shape, axes = items.shape, items.axes
     inside = instances and predictor.info.task == "instances"
     with contextlib.ExitStack() as stack:
         opened: dict[str, Any] = {}
@@ -86,27 +101,32 @@ def predict_stack_into(
             opened["labels"] = stack.enter_context(sink("labels", shape, predictor.label_dtype, axes))
         if probabilities:
             classes = len(predictor.classes)
-            of_classes = (*planes.leading, classes, *planes.plane_shape)
+            of_classes = axes.replace("Y", "CY")
+            lengths = {**dict(zip(axes, shape, strict=True)), "C": classes}
             opened["probabilities"] = stack.enter_context(
-                sink("probabilities", of_classes, np.float32, planes.leading_axes + "CYX")
+                sink("probabilities", tuple(lengths[letter] for letter in of_classes), np.float32, of_classes)
             )
         if uncertainty:
             opened["uncertainty"] = stack.enter_context(sink("uncertainty", shape, np.float32, axes))
         if inside:
             opened["interior"] = np.empty(shape, np.float32)
-        yield from _predict_planes(predictor, planes, opened)
+        yield from _predict_items(predictor, items, opened)
         if instances:
             objects = number_objects(opened["labels"], opened.get("interior"), axes, predictor)
             with sink("labels", shape, smallest_unsigned(int(objects.max())), axes) as output:
                 output[...] = objects
 
 
-def _predict_planes(predictor: Predictor, planes: PlaneStack, outputs: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    for n in range(len(planes)):
-        place = planes.index(n)
-        wanted = Wanted(**{name: OnePlane(array, place) for name, array in outputs.items()})
-        for done, total in predictor.iterate(planes[n], wanted):
-            yield n * total + done, len(planes) * total
+def _predict_items(predictor: Predictor, items: ImageStack, outputs: dict[str, Any]) -> Iterator[tuple[int, int]]:
+    for n in range(len(items)):
+        place = dict(zip(items.leading_axes, items.index(n), strict=True))
+        wanted = {}
+        for name, array in outputs.items():
+            of_classes = name == "probabilities"
+            axes = items.axes.replace("Y", "CY") if of_classes else items.axes
+            wanted[name] = OneItem(array, axes, "C" * of_classes + items.spatial, place)
+        for done, total in predictor.iterate(items[n], Wanted(**wanted)):
+            yield n * total + done, len(items) * total
 
 
 def number_objects(

@@ -7,7 +7,11 @@ network pads a tile just as it pads the whole image. Only integers here: no arra
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from napari_segnet.axes import per_axis
 
 
 @dataclass(frozen=True)
@@ -37,47 +41,50 @@ class Span:
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile of an image; `read`, `core` and `write` are (Y, X) pairs of slices as in `Span`."""
+    """One tile of a plane or a volume: a `Span` along each of [Z], Y, X."""
 
-    y: Span
-    x: Span
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(Y, X) shape of what the network sees."""
-        return self.y.stop - self.y.start, self.x.stop - self.x.start
+    spans: tuple[Span, ...]
 
     @property
-    def read(self) -> tuple[slice, slice]:
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what the network sees."""
+        return tuple(span.stop - span.start for span in self.spans)
+
+    @property
+    def read(self) -> tuple[slice, ...]:
         """What the network sees; it may reach beyond the image by less than a stride (see `reflected`)."""
-        return self.y.read, self.x.read
+        return tuple(span.read for span in self.spans)
 
     @property
-    def core(self) -> tuple[slice, slice]:
+    def core(self) -> tuple[slice, ...]:
         """The part of the network's output that is kept."""
-        return self.y.core, self.x.core
+        return tuple(span.core for span in self.spans)
 
     @property
-    def write(self) -> tuple[slice, slice]:
+    def write(self) -> tuple[slice, ...]:
         """Where that part goes in the output."""
-        return self.y.write, self.x.write
+        return tuple(span.write for span in self.spans)
 
 
-def plan(shape: tuple[int, int], core: int, halo: int, stride: int) -> list[Tile]:
-    """Cut an image into tiles.
+Lengths = int | Sequence[int]
+"""The same along all axes, or one for each."""
+
+
+def plan(shape: Sequence[int], core: Lengths, halo: Lengths, stride: Lengths) -> list[Tile]:
+    """Cut a plane or a volume into tiles.
 
     The kept parts cover the image, each pixel once. All tiles have one shape and start at multiples of
     `stride`; a kept pixel is at least `halo` away from every side of its tile that isn't a side of the image.
 
     Parameters
     ----------
-    shape : (int, int)
-        Y and X of the image.
-    core : int
+    shape : sequence of int
+        [Z,] Y and X of the image.
+    core : int or sequence of int
         Most pixels along each axis that are kept of a tile inside the image.
-    halo : int
+    halo : int or sequence of int
         Border that is cut off; rounded up to a multiple of `stride`.
-    stride : int
+    stride : int or sequence of int
         What a tile's sides and positions have to be multiples of.
 
     Returns
@@ -85,8 +92,9 @@ def plan(shape: tuple[int, int], core: int, halo: int, stride: int) -> list[Tile
     list of Tile
         In reading order.
     """
-    rows, columns = (_spans(length, core, halo, stride) for length in shape)
-    return [Tile(y, x) for y in rows for x in columns]
+    numbers = [per_axis(value, len(shape)) for value in (core, halo, stride)]
+    along = [_spans(*lengths) for lengths in zip(shape, *numbers, strict=True)]
+    return [Tile(spans) for spans in itertools.product(*along)]
 
 
 def _spans(length: int, core: int, halo: int, stride: int) -> list[Span]:

@@ -8,6 +8,7 @@ Hinton, Vinyals and Dean 2015, https://arxiv.org/abs/1503.02531.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ _SIGMA_MAX = 8.0
 def is_sparse(targets: Sequence[NDArray[np.uint8]], regions: Sequence[Region]) -> bool:
     """Say whether so little is annotated that the rest of the image has more to teach."""
     known = sum(np.count_nonzero(_cut(targets, region) != IGNORE) for region in regions)
-    return bool(0 < known < _SPARSE * sum(region.shape[0] * region.shape[1] for region in regions))
+    return bool(0 < known < _SPARSE * sum(math.prod(region.shape) for region in regions))
 
 
 def forest_guide(
@@ -40,7 +41,7 @@ def forest_guide(
     Parameters
     ----------
     cache : ImageCache
-    targets : sequence of (Y, X) uint8
+    targets : sequence of ([Z], Y, X) uint8
     regions : sequence of Region
         Training regions; the best annotated are used, up to about three million pixels in all. Larger images are
         left out: their answer would take longer than the network's.
@@ -50,7 +51,7 @@ def forest_guide(
 
     Returns
     -------
-    dict of int to (K, height, width) float16
+    dict of int to (K, *shape) float16
         Number of the region -> probabilities. Empty where the strokes touch one class only, or all images are large.
     """
     chosen = _choose(targets, regions)
@@ -80,7 +81,7 @@ def _choose(targets: Sequence[NDArray[np.uint8]], regions: Sequence[Region]) -> 
     chosen: list[int] = []
     pixels = 0
     for number in np.argsort(counts)[::-1].tolist():
-        size = regions[number].shape[0] * regions[number].shape[1]
+        size = math.prod(regions[number].shape)
         if counts[number] > 0 and pixels + size <= _MOST_PIXELS:
             chosen.append(number)
             pixels += size
@@ -88,18 +89,18 @@ def _choose(targets: Sequence[NDArray[np.uint8]], regions: Sequence[Region]) -> 
 
 
 def _cut(targets: Sequence[NDArray[np.uint8]], region: Region) -> NDArray[np.uint8]:
-    return targets[region.pair][region.top : region.bottom, region.left : region.right]
+    return targets[region.pair][region.slices]
 
 
 def _features(cache: ImageCache, region: Region) -> NDArray[np.float32]:
-    image = cache.read(region.pair, (slice(region.top, region.bottom), slice(region.left, region.right)))
+    image = cache.read(region.pair, region.slices)
     found: NDArray[Any] = multiscale_basic_features(image, sigma_min=1, sigma_max=_SIGMA_MAX, channel_axis=0)
     return found.astype(np.float32, copy=False)
 
 
 def _answer(forest: RandomForestClassifier, features: NDArray[np.float32], outputs: int) -> NDArray[np.float16]:
-    height, width, number = features.shape
+    *shape, number = features.shape
     found = forest.predict_proba(features.reshape(-1, number))
-    probabilities = np.zeros((outputs, height * width), np.float16)
+    probabilities = np.zeros((outputs, math.prod(shape)), np.float16)
     probabilities[forest.classes_] = found.T
-    return probabilities.reshape(outputs, height, width)
+    return probabilities.reshape(outputs, *shape)

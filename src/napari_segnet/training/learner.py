@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,13 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from napari_segnet.config import TrainConfig
 from napari_segnet.data.labels import IGNORE
-from napari_segnet.devices import autocast_dtype
+from napari_segnet.devices import autocast_dtype, channels_last
 from napari_segnet.errors import SegNetError
+from napari_segnet.training import averaging
+from napari_segnet.training.deep_supervision import at_size, listening, plain
 from napari_segnet.training.losses import Loss, soft_cross_entropy
+from napari_segnet.training.optimizers import optimizer_spec
+from napari_segnet.training.parameters import parameter_groups, separate_encoder
+from napari_segnet.training.schedule import Pace
 
 _CORRECTED = 8
 """Pixels around a stroke for which it says that an earlier answer was wrong."""
@@ -26,7 +30,11 @@ _CORRECTED = 8
 
 @dataclass
 class Counters:
-    """The numbers of a run: what a checkpoint holds besides tensors."""
+    """The numbers of a run: what a checkpoint holds besides tensors.
+
+    `batch_size` is how many patches are learned from at once: fewer than there are in a step where gradients are
+    accumulated. `collected` counts the weights in stochastic weight averaging.
+    """
 
     step: int = 0
     seconds: float = 0.0
@@ -37,19 +45,31 @@ class Counters:
     best: float | None = None
     best_epoch: int = 0
     batch_size: int = 0
+    collected: int = 0
+    frozen: bool = False
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Patches on the training device: images (B, C, Y, X), targets (B, Y, X) int64.
+    """Patches on the training device: images (B, C, [Z], Y, X), targets (B, [Z], Y, X) int64.
 
-    `guide` (B, K, Y, X), where there is one, holds soft targets for pixels without annotation; its sum over the
+    `guide` (B, K, [Z], Y, X), where there is one, holds soft targets for pixels without annotation; its sum over the
     classes is their weight in the loss.
     """
 
     images: Tensor
     targets: Tensor
     guide: Tensor | None = None
+
+    def parts(self, size: int) -> Iterator[Batch]:
+        """Yield the batch in parts of at most `size` patches."""
+        for start in range(0, len(self.images), size):
+            part = slice(start, start + size)
+            yield Batch(self.images[part], self.targets[part], None if self.guide is None else self.guide[part])
+
+
+class NotANumberError(SegNetError):
+    """The loss became infinite or NaN."""
 
 
 class Learner:
@@ -82,53 +102,109 @@ class Learner:
     ) -> None:
         self.config, self.device, self.loss = config, device, loss
         self._trained = trained
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.network = _laid_out(network.to(device))
+        self.average = copy.deepcopy(plain(self.network)).eval().requires_grad_(False)
         self._start = copy.deepcopy(self.average) if anchored else None
         self.weights = weights.to(device)
         self.dtype = autocast_dtype(device, config.precision)
-        self.optimizer = torch.optim.AdamW(
-            _without_decay_on_scales(self.network, config.weight_decay), lr=config.learning_rate
+        self._encoder = separate_encoder(self.network, config)
+        self._encoder_weights = (
+            [p for p in self._encoder.parameters() if p.requires_grad] if self._encoder is not None else []
         )
+        groups = parameter_groups(self.network, self._encoder, config)
+        options = optimizer_spec(config.optimizer).read(config.optimizer_options)
+        self.optimizer = options.build(groups, config.learning_rate)
         outputs = len(weights)
-        self.counters = Counters(confusion=[[0] * outputs for _ in range(outputs)], batch_size=config.batch_size)
+        self.counters = Counters(
+            confusion=[[0] * outputs for _ in range(outputs)],
+            batch_size=config.batch_size,
+            frozen=config.freeze_encoder > 0,
+        )
         self._refreshed_at = -1
 
     def forward(self, network: nn.Module, images: Tensor) -> Tensor:
         """Run a network in the precision of the run; returns float32 logits."""
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=channels_last(images.dim() - 2))
         with torch.autocast(self.device.type, self.dtype or torch.bfloat16, enabled=self.dtype is not None):
             logits: Tensor = network(images)
         return logits.float()
 
-    def step(self, batch: Batch, learning_rate: float) -> float:
-        """Learn from one batch; returns its loss.
+    def step(self, batch: Batch, pace: Pace | float) -> float:
+        """Learn from one batch.
+
+        Parameters
+        ----------
+        batch : Batch
+            More patches than are learned from at once (``counters.batch_size``) are taken in parts, whose gradients
+            are summed up: for losses that are means over the patches nothing changes by it but batch normalization.
+        pace : Pace or float
+            A number is a learning rate.
+
+        Returns
+        -------
+        float
+            The loss, without that of deep supervision.
 
         Raises
         ------
-        SegNetError
+        NotANumberError
             If the loss is not a number: the weights are left as they were.
         """
-        self.network.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        pace = pace if isinstance(pace, Pace) else Pace(pace)
+        self._set_pace(pace)
         torch.manual_seed(self.config.seed * 1_000_003 + self.counters.step)  # dropout draws from here
         self.optimizer.zero_grad(set_to_none=True)
-        logits = self.forward(self.network, batch.images)
-        loss = self.loss(logits, batch.targets, self.weights)
-        if batch.guide is not None:
-            loss = loss + soft_cross_entropy(logits, batch.guide, batch.targets == IGNORE)
+        value, matrix = 0.0, np.array(self.counters.confusion)
+        for part in batch.parts(self.counters.batch_size):
+            loss, logits = self._learn_from(part, len(part.images) / len(batch.images))
+            value += loss
+            matrix += confusion(logits.argmax(dim=1), part.targets, logits.shape[1])
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        self._update_average(pace)
+        self.counters.step += 1
+        self.counters.loss_sum += value
+        self.counters.loss_steps += 1
+        self.counters.confusion = matrix.tolist()
+        return value
+
+    def _set_pace(self, pace: Pace) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = pace.rate * group["scale"]
+            if pace.momentum is not None and "betas" in group:
+                group["betas"] = (pace.momentum, group["betas"][1])
+            elif pace.momentum is not None and group.get("momentum"):
+                group["momentum"] = pace.momentum
+        self.network.train()
+        if self._encoder is not None:
+            # In evaluation mode its batch normalization keeps its statistics, too.
+            self._encoder.train(not pace.frozen)
+            for weight in self._encoder_weights:
+                weight.requires_grad_(not pace.frozen)
+        self.counters.frozen = pace.frozen
+
+    def _learn_from(self, part: Batch, share: float) -> tuple[float, Tensor]:
+        """Add the gradients of a part of a batch; returns its share of the loss, and its logits."""
+        with listening(self.network) as coarse:
+            logits = self.forward(self.network, part.images)
+        loss = self.loss(logits, part.targets, self.weights)
+        if part.guide is not None:
+            loss = loss + soft_cross_entropy(logits, part.guide, part.targets == IGNORE)
+        value = self._finite(loss)
+        for level, answer in enumerate(reversed(coarse), start=1):
+            loss = loss + 0.5**level * self.loss(answer.float(), at_size(part.targets, answer), self.weights)
+        if coarse:
+            self._finite(loss)
+        (loss * share).backward()  # type: ignore[no-untyped-call]
+        return value * share, logits.detach()
+
+    def _finite(self, loss: Tensor) -> float:
         value = float(loss.detach())
         if not np.isfinite(value):
-            raise SegNetError(
+            raise NotANumberError(
                 f"The loss became {value} at step {self.counters.step + 1}, so learning stopped.",
                 "Lower the learning rate (train.learning_rate), or set train.precision to float32.",
             )
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
-        self.optimizer.step()
-        self._update_average()
-        self._count(logits.detach(), batch.targets, value)
         return value
 
     def belief(self, images: Tensor) -> Tensor:
@@ -140,11 +216,11 @@ class Learner:
         """
         with torch.no_grad():
             # The running statistics of the network are near enough here; `refresh_average` measures them anew.
-            own = dict(self.network.named_buffers())
+            own = dict(plain(self.network).named_buffers())
             for name, value in self.average.named_buffers():
                 value.copy_(own[name])
             self._refreshed_at = -1
-            squared = self.forward(self.average, images).softmax(dim=1) ** 2
+            squared = self._look_at(self.average, images) ** 2
             return squared / squared.sum(dim=1, keepdim=True)
 
     def remembered(self, images: Tensor, targets: Tensor) -> Tensor | None:
@@ -156,60 +232,51 @@ class Learner:
 
         Parameters
         ----------
-        images : (B, C, Y, X) float32
-        targets : (B, Y, X)
+        images : (B, C, [Z], Y, X) float32
+        targets : (B, [Z], Y, X)
 
         Returns
         -------
-        (B, K, Y, X) Tensor or None
+        (B, K, [Z], Y, X) Tensor or None
             Probabilities times confidence (0 where all classes were as likely, 1 where it was certain); zero within
             8 pixels of a contradiction.
         """
         if self._start is None:
             return None
         with torch.no_grad():
-            thought = self.forward(self._start, images).softmax(dim=1)
+            thought = self._look_at(self._start, images)
             wrong = (targets != IGNORE) & (thought.argmax(dim=1) != targets)
-            near = F.max_pool2d(wrong[:, None].float(), 2 * _CORRECTED + 1, stride=1, padding=_CORRECTED)
+            pool = F.max_pool2d if images.dim() == 4 else F.max_pool3d
+            near = pool(wrong[:, None].float(), 2 * _CORRECTED + 1, stride=1, padding=_CORRECTED)
             classes = thought.shape[1]
             confidence = (classes * thought.amax(dim=1, keepdim=True) - 1) / (classes - 1)
             return thought * confidence * (1 - near)
 
-    def _update_average(self) -> None:
-        # The average forgets its random start quickly, and gets slow only as the steps become many.
-        step = self.counters.step
-        decay = self.config.ema if self._trained else min(self.config.ema, (1 + step) / (10 + step))
-        with torch.no_grad():
-            averaged, own = list(self.average.parameters()), list(self.network.parameters())
-            torch._foreach_lerp_(averaged, own, 1 - decay)
+    def _look_at(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Return probabilities of images, as many at once as are learned from at once: memory may be short."""
+        parts = torch.split(images, self.counters.batch_size)
+        return torch.cat([self.forward(network, i).softmax(dim=1) for i in parts])
 
-    def _count(self, logits: Tensor, targets: Tensor, loss: float) -> None:
-        self.counters.step += 1
-        self.counters.loss_sum += loss
-        self.counters.loss_steps += 1
-        matrix = confusion(logits.argmax(dim=1), targets, logits.shape[1])
-        self.counters.confusion = (np.array(self.counters.confusion) + matrix).tolist()
+    def _update_average(self, pace: Pace) -> None:
+        counters, kind = self.counters, self.config.averaging
+        share = 1.0
+        if kind == "ema":
+            share = averaging.moving_share(self.config, counters.step, self._trained)
+        elif kind == "swa":
+            epoch_ends = (counters.step + 1) % self.config.steps_per_epoch == 0
+            share, counters.collected = averaging.collected_share(counters.collected, pace.collects, epoch_ends)
+        averaging.take_in(self.average, plain(self.network), share)
 
     def refresh_average(self, batches: Callable[[], Iterable[Tensor]]) -> nn.Module:
         """Return the averaged network with batch-norm statistics that belong to its weights.
 
-        The running statistics of batch normalization lag behind the weights, which makes early answers swing
-        wildly; a few forward passes give the statistics of these very weights (Izmailov et al. 2018,
-        https://arxiv.org/abs/1803.05407, do so for averaged weights).
+        See `averaging.measure_norms`. A frozen encoder keeps the statistics that it came with.
         """
-        norms = [m for m in self.average.modules() if isinstance(m, _BatchNorm)]
-        if self._refreshed_at != self.counters.step and norms:
-            momenta = [norm.momentum for norm in norms]
-            for norm in norms:
-                norm.reset_running_stats()
-                norm.momentum = None  # the plain mean over the batches
+        if self._refreshed_at != self.counters.step:
             self.average.train()
-            with torch.inference_mode():
-                for images in batches():
-                    self.forward(self.average, images)
-            self.average.eval()
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
+            if self.counters.frozen and isinstance(self.average.encoder, nn.Module):
+                self.average.encoder.eval()
+            averaging.measure_norms(self.average, batches(), lambda images: self.forward(self.average, images))
         self._refreshed_at = self.counters.step
         average: nn.Module = self.average
         return average
@@ -219,7 +286,7 @@ class Learner:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for index, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in values.items()}
+            tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in values.items() if v is not None}
         return tensors, asdict(self.counters)
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
@@ -229,18 +296,18 @@ class Learner:
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("optimizer."):
-                _, index, key = name.split(".")
+                _, index, key = name.split(".", 2)
                 state.setdefault(int(index), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.counters = Counters(**numbers)
 
 
-def _without_decay_on_scales(network: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weight decay is for convolutions; biases and the scales of normalization are left alone."""
-    weights = [p for p in network.parameters() if p.requires_grad and p.dim() > 1]
-    others = [p for p in network.parameters() if p.requires_grad and p.dim() <= 1]
-    return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+def _laid_out(network: nn.Module) -> nn.Module:
+    """Put the weights of convolutions into the layout in which they are quickest."""
+    ndim = 3 if any(p.dim() == 5 for p in network.parameters()) else 2
+    laid_out: nn.Module = network.to(memory_format=channels_last(ndim))  # type: ignore[call-overload]
+    return laid_out
 
 
 def confusion(predicted: Tensor, targets: Tensor, classes: int) -> NDArray[np.int64]:

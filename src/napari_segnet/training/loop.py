@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from napari_segnet.devices import empty_cache, is_out_of_memory
 from napari_segnet.errors import SegNetError
 from napari_segnet.training.augment import augment, window_size
 from napari_segnet.training.learner import Batch, Learner, confusion, dice_of
-from napari_segnet.training.schedule import learning_rate
+from napari_segnet.training.schedule import pace
 
 _STATISTICS_BATCHES = 4
 _GUIDE_WEIGHT = 1.0
@@ -34,8 +35,10 @@ _MEMORY_WEIGHT = 3.0
 class Lesson:
     """What there is to learn from.
 
-    `validation` holds batches of images (B, C, Y, X) and targets (B, Y, X), cut once; `first_class` is the first
-    class that counts for the mean Dice (1 where class 0 is background). Where annotation is `sparse`, the network's
+    `validation` holds batches of images (B, C, [Z], Y, X) and targets (B, [Z], Y, X), cut once; `first_class` is the
+    first class that counts for the mean Dice (1 where class 0 is background); `spacing` is the size of a pixel along
+    each axis, in any unit; `frequencies` are the annotated pixels of each class, (K,); `instances` says that targets
+    are those of objects. Where annotation is `sparse`, the network's
     own averaged answer is a soft target for the pixels that nobody painted; `knows` says that it is worth something
     from the first step on, because learning starts from a trained model. Where that model knows every class, what it
     says at the start is a soft target too: the lesson is `anchored`.
@@ -44,6 +47,9 @@ class Lesson:
     sampler: PatchSampler
     validation: Sequence[tuple[Tensor, Tensor]]
     first_class: int
+    spacing: tuple[float, ...] = (1.0, 1.0)
+    frequencies: Tensor | None = None
+    instances: bool = False
     sparse: bool = False
     knows: bool = False
     anchored: bool = False
@@ -124,7 +130,9 @@ def _seconds_left(step: int, total: int | None, seconds: float, budget: float | 
 def draw_batch(learner: Learner, lesson: Lesson, config: TrainConfig, progress: float) -> Batch:
     """Return the augmented patches of the learner's next step, on its device."""
     step = learner.counters.step
-    windows = lesson.sampler.draw(step, learner.counters.batch_size, window_size(config.patch_size, config.augment))
+    # As many as a step takes, however many fit into memory at once.
+    number = config.batch_size * config.accumulate
+    windows = lesson.sampler.draw(step, number, window_size(config.patch_size, config.augment, lesson.spacing))
     # In a short run the network doesn't get beyond the forest: then the guide never fades completely.
     faded = min(1.0, progress / _GUIDE_ENDS, step / _GUIDE_STEPS)
     forest = _GUIDE_WEIGHT * (1 - faded) if windows.guide is not None else 0.0
@@ -135,6 +143,10 @@ def draw_batch(learner: Learner, lesson: Lesson, config: TrainConfig, progress: 
         config.augment,
         torch.Generator().manual_seed(config.seed * 1_000_003 + step),
         torch.from_numpy(windows.guide).to(learner.device).float() if windows.guide is not None and forest else None,
+        spacing=lesson.spacing,
+        frequencies=lesson.frequencies,
+        instances=lesson.instances,
+        first_class=lesson.first_class,
     )
     targets = patches.targets.long()
     guides = [forest * patches.guide] if patches.guide is not None else []
@@ -150,7 +162,7 @@ def _try_step(learner: Learner, lesson: Lesson, config: TrainConfig, progress: f
     """Do one step; returns its loss, None where memory ran out. Then nothing here holds on to tensors any more."""
     try:
         batch = draw_batch(learner, lesson, config, progress)
-        return learner.step(batch, learning_rate(config, learner.counters.step, progress))
+        return learner.step(batch, pace(config, learner.counters.step, progress, learner.counters.history))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -158,16 +170,24 @@ def _try_step(learner: Learner, lesson: Lesson, config: TrainConfig, progress: f
 
 
 def _halve_batch(learner: Learner) -> events.Notice:
-    """Go on with half the batch after memory ran out; raises SegNetError where one patch is too much already."""
+    """Go on in halves after memory ran out; raises SegNetError where one patch is too much already.
+
+    Gradients are summed up over the parts of a batch, so a step still learns from as many patches.
+    """
     learner.optimizer.zero_grad(set_to_none=True)
     empty_cache(learner.device)
     if learner.counters.batch_size == 1:
+        size = learner.config.patch_size
+        side = size if isinstance(size, int) else " x ".join(map(str, size))
         raise SegNetError(
-            f"Memory doesn't suffice for one patch of {learner.config.patch_size} pixels.",
+            f"Memory doesn't suffice for one patch of {side} pixels.",
             "Choose smaller patches (train.patch_size), a narrower network, or the preset fast.",
         )
     learner.counters.batch_size //= 2
-    return events.Notice(f"Memory ran out: going on with batches of {learner.counters.batch_size}.")
+    parts = math.ceil(learner.config.batch_size * learner.config.accumulate / learner.counters.batch_size)
+    return events.Notice(
+        f"Memory ran out: going on with batches of {learner.counters.batch_size}, {parts} of them a step."
+    )
 
 
 def statistics_batches(learner: Learner, lesson: Lesson, config: TrainConfig) -> Iterator[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_segnet import presets
-from napari_segnet.config import DataConfig, RunConfig
+from napari_segnet.axes import per_axis
+from napari_segnet.config import DataConfig, PatchSize, RunConfig
 from napari_segnet.data import checks, normalization
 from napari_segnet.data.labels import (
     IGNORE,
@@ -26,11 +28,13 @@ from napari_segnet.data.labels import (
 )
 from napari_segnet.data.pairs import TrainingPair, open_pairs
 from napari_segnet.data.sampling import ImageCache, PatchSampler, read_window, validation_windows
-from napari_segnet.data.split import Split, split
+from napari_segnet.data.split import Region, Split, split
 from napari_segnet.devices import free_memory
 from napari_segnet.errors import DataError
 from napari_segnet.models.info import ModelInfo
+from napari_segnet.models.registry import network_spec
 from napari_segnet.run import RunFolder
+from napari_segnet.training.fitting import fit_patch
 from napari_segnet.training.forest import forest_guide, is_sparse
 from napari_segnet.training.loop import Lesson
 
@@ -76,7 +80,8 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
         If something can't work, in a sentence.
     """
     config = run.config
-    pairs = open_pairs(run.pairs)
+    spatial = start.axes if start else network_spec(config.model.network).axes
+    pairs = open_pairs(run.pairs, spatial)
     if start is not None and start.channels != pairs[0].channels:
         raise DataError(
             f"The model to start from was trained on {start.channels} channel(s), these images have "
@@ -91,14 +96,18 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
     if outputs < 2:
         raise DataError("There is only one class.", "Paint a second one, or leave the background unpainted.")
     data_print = _fingerprint(pairs, targets, outputs, device)
+    asked = config.train.explicit()
     config, choices = presets.resolve(config.replace(data=data), data_print, fine_tunes=start is not None)
+    config = fit_patch(config, len(spatial), pairs[0].channels, outputs, asked="patch_size" in asked)
     fitted, image_problems = _look_at_images(pairs, config)
     problems += image_problems
     _raise_first(problems)
     norm = start.normalization if start else fitted
-    parts = split(targets, [p.group for p in pairs], data.val_fraction, config.train.patch_size // 2, config.train.seed)
+    half = [side // 2 for side in per_axis(config.train.patch_size, len(spatial))]
+    parts = split(targets, [p.group for p in pairs], data.val_fraction, half, config.train.seed)
     cache = ImageCache(pairs, norm, limit=free_memory(torch.device("cpu")) // 3)
-    lesson, guided = _lesson(cache, targets, parts, config, outputs, start)
+    spacing = data_print.spacing[-len(spatial) :]
+    lesson, guided = _lesson(cache, targets, parts, config, outputs, start, spacing)
     if guided:
         choices["guide"] = "few pixels are painted: a random forest's answer leads the first steps."
     if lesson.anchored:
@@ -126,6 +135,7 @@ def _lesson(
     config: RunConfig,
     outputs: int,
     start: ModelInfo | None,
+    spacing: tuple[float, ...],
 ) -> tuple[Lesson, bool]:
     """Return what there is to learn from, and whether a forest guides the first steps."""
     sampler = PatchSampler(cache, targets, parts.train, config.train.seed)
@@ -140,12 +150,21 @@ def _lesson(
     lesson = Lesson(
         sampler,
         _validation(cache, targets, parts, config),
+        spacing=spacing,
+        frequencies=torch.from_numpy(_count(targets, parts.train, outputs).sum(axis=0)).float(),
+        instances=config.data.task == "instances",
         first_class=0 if config.data.unlabelled == "ignore" and config.data.task == "semantic" else 1,
         sparse=sparse,
         knows=knows,
         anchored=sparse and knows and not missing,
     )
     return lesson, bool(guide)
+
+
+def _count(targets: Sequence[NDArray[np.uint8]], regions: Sequence[Region], outputs: int) -> NDArray[np.int64]:
+    """Count annotated pixels by region and class: (R, K)."""
+    counts = [np.bincount(targets[r.pair][r.slices].ravel(), minlength=IGNORE + 1)[:outputs] for r in regions]
+    return np.array(counts, np.int64).reshape(-1, outputs)
 
 
 def _known_classes(start: ModelInfo | None, data: DataConfig, outputs: int) -> tuple[int, int]:
@@ -221,7 +240,7 @@ def _look_at_images(
     return fitted, [p if all(blank) else replace(p, level="warning") for of_image in found for p in of_image]
 
 
-def _checked(pairs: Sequence[TrainingPair], patch: int, found: list[list[checks.Problem]]) -> Iterator[Any]:
+def _checked(pairs: Sequence[TrainingPair], patch: PatchSize, found: list[list[checks.Problem]]) -> Iterator[Any]:
     """Yield images one at a time, and add what is wrong with each to `found`."""
     for pair in _some(pairs):
         image = pair.image()
@@ -239,12 +258,15 @@ def _validation(
     cache: ImageCache, targets: Sequence[NDArray[np.uint8]], parts: Split, config: RunConfig
 ) -> list[tuple[Tensor, Tensor]]:
     size = config.train.patch_size
-    windows = validation_windows(targets, parts.validation, size, max(8, _MOST_VALIDATION_PIXELS // size**2))
+    if not parts.validation:
+        return []
+    pixels = math.prod(per_axis(size, targets[0].ndim))
+    windows = validation_windows(targets, parts.validation, size, max(8, _MOST_VALIDATION_PIXELS // pixels))
     batches = []
     for start in range(0, len(windows), config.train.batch_size):
         read = [
-            read_window(cache, targets[region.pair], region, top, left, size)
-            for region, top, left in windows[start : start + config.train.batch_size]
+            read_window(cache, targets[region.pair], region, corner, size)
+            for region, corner in windows[start : start + config.train.batch_size]
         ]
         images, labels = (np.stack(part) for part in zip(*read, strict=True))
         batches.append((torch.from_numpy(images), torch.from_numpy(labels).long()))
@@ -254,17 +276,29 @@ def _validation(
 def _fingerprint(
     pairs: Sequence[TrainingPair], targets: Sequence[NDArray[np.uint8]], outputs: int, device: torch.device
 ) -> presets.Fingerprint:
-    height, width = np.median([pair.shape for pair in pairs], axis=0)
+    *depth, height, width = (int(length) for length in np.median([pair.shape for pair in pairs], axis=0))
     return presets.Fingerprint(
         images=len(pairs),
-        height=int(height),
-        width=int(width),
+        depth=depth[0] if depth else None,
+        height=height,
+        width=width,
+        spacing=spacing_of(pairs),
         channels=pairs[0].channels,
         outputs=outputs,
         annotated=int(sum(np.count_nonzero(t != IGNORE) for t in targets)),
         device=device.type,
         memory=free_memory(device) / 2**30,
     )
+
+
+def spacing_of(pairs: Sequence[TrainingPair]) -> tuple[float, float, float]:
+    """Return the median size of a voxel along Z, Y and X; one where the files don't tell it."""
+    sizes = [pair.opened.record.pixel_size for pair in pairs]
+    known = [size for size in sizes if size is not None and len(size) == 3 and min(size) > 0]
+    if not known:
+        return 1.0, 1.0, 1.0
+    z, y, x = (float(step) for step in np.median(known, axis=0))
+    return z, y, x
 
 
 def _describe(
@@ -277,6 +311,7 @@ def _describe(
         digest.update(target.tobytes())
     return {
         "images": data.images,
+        **({"depth": data.depth} if data.depth else {}),
         "height": data.height,
         "width": data.width,
         "annotated_pixels": data.annotated,

@@ -10,11 +10,16 @@ import torch
 from torch import nn
 
 from napari_segnet import events
+from napari_segnet.axes import per_axis
 from napari_segnet.data.normalization import Normalization
+from napari_segnet.data.split import Region
+from napari_segnet.devices import channels_last
 from napari_segnet.models.file import load_model, write_model
 from napari_segnet.models.info import ModelInfo
+from napari_segnet.models.registry import network_spec, strides_of
 from napari_segnet.predict.halo import MEASURED_SIDE, measure_halo
 from napari_segnet.predict.receptive_field import receptive_field
+from napari_segnet.predict.tiles import round_up
 from napari_segnet.run import RunFolder
 from napari_segnet.training.checkpoint import write_checkpoint
 from napari_segnet.training.learner import Learner
@@ -25,20 +30,29 @@ from napari_segnet.versions import versions
 _UNMEASURED_HALO = 128
 
 
-def _middle(start: int, stop: int) -> slice:
+def _middle(region: Region) -> tuple[slice, ...]:
     """Return the middle of a region, as much of it as the halo is measured on: the whole may not fit in memory."""
-    first = start + max(0, (stop - start - MEASURED_SIDE) // 2)
-    return slice(first, min(stop, first + MEASURED_SIDE))
+    found = []
+    for start, stop in zip(region.start, region.stop, strict=True):
+        first = start + max(0, (stop - start - MEASURED_SIDE) // 2)
+        found.append(slice(first, min(stop, first + MEASURED_SIDE)))
+    return tuple(found)
 
 
-def model_info(ready: Prepared, network: nn.Module, scores: dict[str, float], halo: int | None = None) -> ModelInfo:
-    """Describe a trained network; without a measured halo, a generous one."""
-    stride = int(network.stride)  # type: ignore[arg-type]
+def model_info(ready: Prepared, network: nn.Module, scores: dict[str, float]) -> ModelInfo:
+    """Describe a trained network, with a generous halo that isn't measured."""
+    axes = network_spec(ready.config.model.network).axes
+    strides = strides_of(network, len(axes))
+    patch = per_axis(ready.config.train.patch_size, len(axes))
+    wide = [_UNMEASURED_HALO] * 2 if len(axes) == 2 else [side // 4 for side in patch]
+    halo = tuple(round_up(border, stride) for border, stride in zip(wide, strides, strict=True))
     record = ready.pairs[0].opened.record
     return ModelInfo(
         network=ready.config.model.network,
         encoder=ready.config.model.encoder,
         options=ready.config.model.options,
+        norm=ready.config.model.norm,
+        axes=axes,
         channels=ready.pairs[0].channels,
         outputs=ready.outputs,
         pixel_size=record.pixel_size,
@@ -48,13 +62,18 @@ def model_info(ready: Prepared, network: nn.Module, scores: dict[str, float], ha
         unlabelled=ready.config.data.unlabelled,
         classes=ready.config.data.classes,
         patch_size=ready.config.train.patch_size,
-        stride=stride,
-        halo=-(-_UNMEASURED_HALO // stride) * stride if halo is None else halo,
+        stride=_short(strides),
+        halo=_short(halo),
         config=ready.config,
         fingerprint=ready.fingerprint,
         scores=scores,
         versions=versions(),
     )
+
+
+def _short(lengths: tuple[int, ...]) -> int | tuple[int, ...]:
+    """Return one number where it is the same along Y and X of planes."""
+    return lengths[0] if len(lengths) == 2 and len(set(lengths)) == 1 else lengths
 
 
 class Saver:
@@ -63,7 +82,7 @@ class Saver:
     def __init__(self, run: RunFolder, ready: Prepared, learner: Learner) -> None:
         self._run, self._ready, self._learner = run, ready, learner
         self._best: dict[str, torch.Tensor] | None = None
-        self._reaches: list[int | None] = []
+        self._reaches: list[int | tuple[int, ...] | None] = []
 
     def remember(self, best: bool) -> None:
         """Keep a copy of the averaged weights if they are the best so far."""
@@ -87,21 +106,19 @@ class Saver:
     def finish(self, reason: str) -> Iterator[events.Event]:
         """Measure the halo of the best model, and say that the run is over."""
         info, network = load_model(self._run.model, self._learner.device)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=channels_last(len(info.axes)))  # type: ignore[call-overload]
         shown = self._ready.split.validation or self._ready.split.train
-        images = [
-            self._ready.cache.read(r.pair, (_middle(r.top, r.bottom), _middle(r.left, r.right))) for r in shown[:4]
-        ]
+        images = [self._ready.cache.read(region.pair, _middle(region)) for region in shown[:4]]
         plain = info.replace(normalization=Normalization(mode="none"))
         halo = measure_halo(network, plain, images, device=self._learner.device)
         write_model(self._run.model, info.replace(halo=halo), network)
         yield events.Finished(reason, str(self._run.model), self._scores())
 
-    def _reach(self, network: nn.Module) -> int | None:
+    def _reach(self, network: nn.Module) -> int | tuple[int, ...] | None:
         # The same for all weights: found once, at the first checkpoint.
         if not self._reaches:
             info = model_info(self._ready, network, {})
-            self._reaches.append(receptive_field(network, info.channels, info.stride))
+            self._reaches.append(receptive_field(network, info.channels, info.strides))
         return self._reaches[0]
 
     def _write_best(self, info: ModelInfo) -> None:

@@ -1,0 +1,74 @@
+"""What the presets choose for volumes: a patch, a network and its levels, from size and spacing. Imports no torch.
+
+In the spirit of nnU-Net (Isensee et al. 2021, https://doi.org/10.1038/s41592-020-01008-z): a patch covers about the
+same length in all directions and is no larger than the volumes; a level pools an axis only when its voxels are about
+as fine as those of the others; levels end when few voxels are left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+_FEWEST_CELLS = 4
+"""Voxels along each axis at the lowest level, at least."""
+_MOST_LEVELS = 5
+
+
+def flat_levels(spacing: Sequence[float]) -> int:
+    """Return how often a plane has to be halved until its pixels are about as long as planes are apart.
+
+    Parameters
+    ----------
+    spacing : (sz, sy, sx)
+        Any unit.
+    """
+    ratio = spacing[0] / max(spacing[1], spacing[2])
+    return max(0, round(math.log2(ratio))) if ratio > 1 else 0
+
+
+def patch_shape(shape: Sequence[int], spacing: Sequence[float], voxels: int) -> tuple[int, ...]:
+    """Return a patch of about `voxels` voxels, as long in all directions as the volume allows.
+
+    Parameters
+    ----------
+    shape : (Z, Y, X)
+        Of a typical volume, voxels.
+    spacing : (sz, sy, sx)
+        Any unit.
+    voxels : int
+    """
+    limited: dict[int, int] = {}
+    while True:
+        free = [axis for axis in range(3) if axis not in limited]
+        if not free:
+            break
+        # Cubes of one physical length along the axes that are long enough, the others whole.
+        left = voxels / math.prod(limited.values())
+        length = (left * math.prod(spacing[axis] for axis in free)) ** (1 / len(free))
+        short = [axis for axis in free if shape[axis] <= length / spacing[axis]]
+        if not short:
+            limited |= {axis: max(1, round(length / spacing[axis])) for axis in free}
+            break
+        limited |= {axis: shape[axis] for axis in short}
+    return tuple(limited[axis] for axis in range(3))
+
+
+def levels(patch: Sequence[int], spacing: Sequence[float]) -> tuple[int, int]:
+    """Return how often a network halves the resolution, and in how many of the first levels it leaves Z alone."""
+    planar = int(math.log2(max(2, min(patch[1:]) / _FEWEST_CELLS)))
+    flat = min(flat_levels(spacing), planar)
+    deep = int(math.log2(max(1, patch[0] / _FEWEST_CELLS)))
+    return max(1, min(planar, flat + deep, _MOST_LEVELS)), flat
+
+
+def rounded(patch: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
+    """Round a patch to the nearest lengths that a network takes, at least one stride each."""
+    return tuple(max(1, round(side / stride)) * stride for side, stride in zip(patch, strides, strict=True))
+
+
+def choose_network(patch: Sequence[int], spacing: Sequence[float], width: int) -> dict[str, Any]:
+    """Return nnU-Net's network for a patch, as the section ``model`` of a configuration."""
+    depth, flat = levels(patch, spacing)
+    return {"network": "dynunet", "options": {"width": width, "depth": depth, "flat_levels": min(flat, depth)}}
