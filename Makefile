@@ -1,6 +1,7 @@
 # make demo   the main job on a real image: train, predict, score, look; results in demo/
 # make test   all tests, those in a real viewer included
 # make lint   ruff, mypy, npe2        make docs   the documentation, in site/
+# make cards  the docs' pages on networks, losses, optimizers and schedules, from the program's tables
 # Each sets up .venv first (once). Options: make test PYTEST="-k axes" PYTHON=python3.12 QT=pyqt6 VENV=.venv-pyqt6
 
 VENV ?= .venv
@@ -17,11 +18,11 @@ ifdef PYTHON
 export PYTHON
 endif
 
-.PHONY: help setup demo test lint format docs screenshots samples constraints clean
+.PHONY: help setup demo test lint format docs cards screenshots samples constraints clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
 
 setup: $(installed)
 
@@ -50,6 +51,9 @@ $(VENV)/installed-docs: $(installed)
 docs: $(VENV)/installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict
 	@echo "docs: open site/index.html"
+
+cards: $(installed)
+	@$(bin)/python docs/network_cards.py
 
 screenshots: $(installed)
 	@scripts/display.sh --virtual $(bin)/python docs/screenshots.py

@@ -34,6 +34,7 @@ def _photograph_all() -> None:
     viewer.open_sample(PLUGIN, "coins")
     _wait(lambda: session.phase == "idle", session, "the worker is ready")
     photograph(viewer, IMAGES / "strokes.png")
+    _photograph_augmentation(viewer, dock)
 
     session.settings.minutes = MINUTES
     session.changed.emit()
@@ -51,6 +52,28 @@ def _photograph_all() -> None:
         layer.visible = "uncertainty" in layer.name
     photograph(viewer, IMAGES / "uncertainty.png")
     close(viewer)
+
+
+def _photograph_augmentation(viewer: Any, dock: Any) -> None:
+    from qtpy.QtWidgets import QScrollArea
+
+    from napari_segnet._screenshot import photograph, settle
+
+    form = dock.train.advanced
+    dock.train.fold.setChecked(True)
+    for name, fold in form.folds.items():
+        fold.setChecked(name == "Augmentation")
+    settle(1)
+    form.preview.click()
+    _wait(lambda: _has(viewer, "augmentation preview"), dock.session, "augmentation is shown")
+    area = dock.findChild(QScrollArea)
+    area.ensureWidgetVisible(form.preview)
+    photograph(viewer, IMAGES / "augmentation.png")
+    dock.train.fold.setChecked(False)
+    for layer in [layer for layer in viewer.layers if layer.name.startswith("augmentation preview")]:
+        viewer.layers.remove(layer)
+    area.verticalScrollBar().setValue(0)
+    viewer.reset_view()
 
 
 def _has(viewer: Any, name: str) -> bool:

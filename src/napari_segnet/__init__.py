@@ -10,16 +10,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_segnet.api import Model, Result, load, train
+    from napari_segnet.api import Model, Result, ensemble, load, pseudo_label, train
     from napari_segnet.errors import SegNetError
     from napari_segnet.evaluation import evaluate
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Result", "SegNetError", "__version__", "evaluate", "load", "train"]
+__all__ = ["Model", "Result", "SegNetError", "__version__", "ensemble", "evaluate", "load", "pseudo_label", "train"]
 
 _HOMES = {
     "Model": "api",
     "Result": "api",
+    "ensemble": "api",
+    "pseudo_label": "api",
     "load": "api",
     "train": "api",
     "SegNetError": "errors",

@@ -104,15 +104,17 @@ def _leading(count: int) -> str:
     return ("", "Z", "TZ")[count] if count <= 2 else "T" * (count - 1) + "Z"
 
 
-def in_words(image: Image, axes: str) -> str:
-    """Say what an image is: its size, and what its axes mean."""
+def in_words(image: Image, axes: str, spatial: str = "YX") -> str:
+    """Say what an image is: its size, and what its axes mean where planes, or volumes (ZYX), are learned."""
     sizes = dict(zip(axes, array_of(image).shape, strict=True))
     words = f"{sizes['X']} x {sizes['Y']} pixels"
     if "C" in axes:
         words += f", {channels_of(image, axes)} channels"
-    leading = [size for axis, size in sizes.items() if axis in "TZ"]
-    if leading:
-        words += f", {int(np.prod(leading))} planes (learned one by one)"
+    times, depth = sizes.get("T", 1), sizes.get("Z", 1)
+    if spatial == "ZYX" and "Z" in axes:
+        return f"{words}, {depth} planes (learned as a volume)" + (f", {times} times" if times > 1 else "")
+    if "T" in axes or "Z" in axes:
+        words += f", {times * depth} planes (learned one by one)"
     return words
 
 
@@ -225,12 +227,17 @@ def transform_of(layer: Layer, axes: str) -> dict[str, Any]:
 
 
 def pixel_size_of(layer: Layer, axes: str) -> tuple[tuple[float, ...] | None, str | None]:
-    """Return the size of a pixel along [Z], Y, X and its unit; None, None where the layer has no unit."""
+    """Return the size of a pixel along [Z], Y, X and its unit; None where the layer doesn't tell them.
+
+    A stack without a unit whose planes are further apart than its pixels tells at least how long voxels are relative
+    to each other.
+    """
     keep = [i for i, axis in enumerate(axes.replace("C", "") if layer.ndim < len(axes) else axes) if axis in "ZYX"]
     unit = str(layer.units[keep[-1]])
+    size = tuple(float(layer.scale[i]) for i in keep)
     if unit == "pixel":
-        return None, None
-    return tuple(float(layer.scale[i]) for i in keep), unit
+        return (size, None) if "Z" in axes and len(set(size)) > 1 else (None, None)
+    return size, unit
 
 
 def write_image(folder: Path, name: str, images: Sequence[Image]) -> Iterator[int]:

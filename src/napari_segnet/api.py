@@ -23,10 +23,13 @@ from napari_segnet.io.labels import as_labels
 from napari_segnet.io.pairing import pair_files
 from napari_segnet.io.records import make_records
 from napari_segnet.io.write import write_npy
-from napari_segnet.models.file import load_model, write_model
-from napari_segnet.models.info import ModelInfo
+from napari_segnet.models.file import join_models, load_model, write_model
+from napari_segnet.models.info import Combine, ModelInfo
 from napari_segnet.predict.arrays import predict_stack
-from napari_segnet.predict.predictor import Predictor, output_classes
+from napari_segnet.predict.classes import output_classes
+from napari_segnet.predict.ensemble import make_predictor
+from napari_segnet.pseudo_labels import PseudoLabels
+from napari_segnet.pseudo_labels import pseudo_label as write_labels
 from napari_segnet.request import build_config
 from napari_segnet.run import PairRecord, RunFolder
 
@@ -98,7 +101,7 @@ class Model:
         device : str
             auto, cpu, cuda, cuda:N or mps.
         **options
-            Fields of `PredictConfig`: tta, exact, tile, precision ...
+            Fields of `PredictConfig`: tta, crf, exact, tile, precision ...
 
         Returns
         -------
@@ -111,7 +114,7 @@ class Model:
         """
         array, axes = _as_image(image, axes)
         config = validated(PredictConfig, {**options, "device": device})
-        predictor = Predictor(self.network, self.info, config)
+        predictor = make_predictor((self.info, self.network), config)
         labels, probabilities, uncertainty = predict_stack(predictor, array, axes, instances=instances)
         return Result(labels, probabilities, uncertainty, self.classes)
 
@@ -124,7 +127,7 @@ class Model:
 
 
 def load(path: Path | str, device: str = "cpu") -> Model:
-    """Load a model file, or the best model of a run folder.
+    """Load a model file, the best model of a run folder, or the models of a folder of folds as one ensemble.
 
     Nothing in the file is executed or unpickled.
 
@@ -134,6 +137,75 @@ def load(path: Path | str, device: str = "cpu") -> Model:
         If it is damaged, or was not written by napari-segnet.
     """
     return Model(*load_model(path, pick_device(device)))
+
+
+def ensemble(models: Sequence[Model | Path | str], combine: Combine = "mean") -> Model:
+    """Put models together that were trained for the same job; they may be of different networks.
+
+    Parameters
+    ----------
+    models : sequence of Model or path
+        Ensembles among them count as their members.
+    combine : {"mean", "vote"}
+        How they agree on labels: the likeliest class by the mean of their probabilities, or the class that most of
+        them say, and by the mean where votes are equal. Probabilities and uncertainty are those of the mean.
+
+    Returns
+    -------
+    Model
+        It predicts, and is saved, as any other, with all members in one file.
+
+    Raises
+    ------
+    ConfigError
+        If there are none, or they differ in channels, axes, task or classes.
+    ModelFileError
+        If a file is damaged.
+    """
+    loaded = [load(model) if isinstance(model, Path | str) else model for model in models]
+    return Model(*join_models([(model.info, model.network) for model in loaded], combine))
+
+
+def pseudo_label(
+    model: Path | str,
+    images: Path | str | Sequence[Path | str],
+    out: Path | str,
+    *,
+    confidence: float = 0.9,
+    axes: str | None = None,
+    on_event: Callable[[events.Event], None] | None = None,
+    **options: Any,
+) -> PseudoLabels:
+    """Write labels where a model is sure, 0 (not annotated) elsewhere, and a configuration to train with them.
+
+    Parameters
+    ----------
+    model, images, out, confidence, axes
+        As for `napari_segnet.pseudo_labels.pseudo_label`.
+    on_event : callable, optional
+        Told what happens, as events of `napari_segnet.events`.
+    **options
+        Fields of `PredictConfig`: tta, tile, device ...
+
+    Returns
+    -------
+    PseudoLabels
+        The share of each class that was kept, the classes that vanished, and how to train on the labels.
+
+    Raises
+    ------
+    SegNetError
+        If something can't work, in a sentence.
+    """
+    told = write_labels(model, images, out, confidence=confidence, axes=axes, config=validated(PredictConfig, options))
+    while True:
+        try:
+            event = next(told)
+        except StopIteration as end:
+            made: PseudoLabels = end.value
+            return made
+        if on_event is not None:
+            on_event(event)
 
 
 def train(

@@ -13,12 +13,13 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_segnet import __version__
+from napari_segnet import __version__, completion
 from napari_segnet._console import Reporter, print_table
 from napari_segnet._process import prepare_process
 from napari_segnet.config import PredictConfig, PresetName, RunConfig, Task, Unlabelled, validated
-from napari_segnet.errors import SegNetError
+from napari_segnet.errors import ModelFileError, SegNetError
 from napari_segnet.models.catalogue import NETWORKS
+from napari_segnet.models.info import Combine
 from napari_segnet.request import build_config
 
 # typer brings a click of its own in some versions: the base class of its errors is found, not imported.
@@ -37,6 +38,16 @@ app = typer.Typer(
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Out = Annotated[Path, typer.Option(help="Folder to write into.")]
 Plain = Annotated[bool, typer.Option("--plain", help="One name a line.")]
+Network = Annotated[
+    str | None,
+    typer.Option(help="auto, or a name: see napari-segnet networks.", autocompletion=completion.networks_or_auto),
+]
+Encoder = Annotated[str | None, typer.Option(help="See napari-segnet encoders.", autocompletion=completion.encoders)]
+Loss = Annotated[str | None, typer.Option(help="See napari-segnet losses.", autocompletion=completion.losses)]
+Optimizer = Annotated[
+    str | None, typer.Option(help="See napari-segnet optimizers.", autocompletion=completion.optimizers)
+]
+Schedule = Annotated[str | None, typer.Option(help="See napari-segnet schedules.", autocompletion=completion.schedules)]
 
 
 @app.callback(invoke_without_command=True)
@@ -54,19 +65,26 @@ def train(
     unlabelled: Annotated[Unlabelled | None, typer.Option(help="What 0 means; default: guessed.")] = None,
     task: Annotated[Task | None, typer.Option(help="Classes, or numbered objects; default: guessed.")] = None,
     preset: Annotated[PresetName | None, typer.Option(help="How much effort; default: fast.")] = None,
-    network: Annotated[str | None, typer.Option(help="See napari-segnet networks.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="See napari-segnet encoders.")] = None,
+    network: Network = None,
+    encoder: Encoder = None,
     weights: Annotated[
         str | None, typer.Option(help="imagenet, none, a model to fine-tune, or a file of encoder weights.")
     ] = None,
+    loss: Loss = None,
+    optimizer: Optimizer = None,
+    schedule: Schedule = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Most minutes of learning.")] = None,
     val_fraction: Annotated[float | None, typer.Option(help="Part kept for validation; 0: none.")] = None,
+    folds: Annotated[int | None, typer.Option(min=2, max=100, help="Cross-validate: so many runs, one model.")] = None,
     axes: Annotated[str | None, typer.Option(help="Axes of the image files, such as ZYX; default: guessed.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same data, same CPU: same model.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of options.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as train.batch_size=4.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE, such as train.batch_size=4.", autocompletion=completion.settings),
+    ] = None,
 ) -> None:
     """Train a network on images and their labels."""
     options = {
@@ -76,9 +94,13 @@ def train(
         "network": network,
         "encoder": encoder,
         "weights": weights,
+        "loss": loss,
+        "optimizer": optimizer,
+        "schedule": schedule,
         "epochs": epochs,
         "minutes": minutes,
         "val_fraction": val_fraction,
+        "folds": folds,
         "axes": axes,
         "device": device,
         "seed": seed,
@@ -95,8 +117,13 @@ def _train(images: Path, labels: Path, out: Path, config: RunConfig) -> None:
     reporter = Reporter()
     for path in (*pairing.unpaired_images, *pairing.unpaired_labels):
         reporter.note(f"{path} has no partner and is left out.")
-    run = RunFolder.create(out, config, make_records(pairing, config.data.axes))
-    _execute(run.path)
+    records = make_records(pairing, config.data.axes)
+    if config.data.folds and not config.data.fold:
+        from napari_segnet.folds import create_folds
+
+        _execute(create_folds(out, config, records))
+    else:
+        _execute(RunFolder.create(out, config, records).path)
 
 
 @app.command("preview-augmentation")
@@ -111,7 +138,10 @@ def preview_augmentation(
     axes: Annotated[str | None, typer.Option(help="Axes of the image files, such as ZYX; default: guessed.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another one shows other patches and changes.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of options, as for train.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Such as train.augment.rotation=90.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Such as train.augment.rotation=90.", autocompletion=completion.settings),
+    ] = None,
 ) -> None:
     """Show what augmentation does to patches: augmentation.png and augmentation_labels.png."""
     from napari_segnet.training.augmentation_preview import write_preview
@@ -129,15 +159,20 @@ def find_rate(
     unlabelled: Annotated[Unlabelled | None, typer.Option(help="What 0 means; default: guessed.")] = None,
     task: Annotated[Task | None, typer.Option(help="Classes, or numbered objects; default: guessed.")] = None,
     preset: Annotated[PresetName | None, typer.Option(help="How much effort; default: fast.")] = None,
-    network: Annotated[str | None, typer.Option(help="See napari-segnet networks.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="See napari-segnet encoders.")] = None,
+    network: Network = None,
+    encoder: Encoder = None,
     weights: Annotated[str | None, typer.Option(help="As for train.")] = None,
+    loss: Loss = None,
+    optimizer: Optimizer = None,
     val_fraction: Annotated[float | None, typer.Option(help="Part kept for validation; 0: none.")] = None,
     axes: Annotated[str | None, typer.Option(help="Axes of the image files, such as ZYX; default: guessed.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same data, same CPU: same curve.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of options, as for train.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as train.optimizer=sgd.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE, such as train.optimizer=sgd.", autocompletion=completion.settings),
+    ] = None,
 ) -> None:
     """Find a learning rate: a hundred steps at growing rates, and where the loss falls quickest."""
     from napari_segnet.find_rate import find_rate as find
@@ -149,6 +184,8 @@ def find_rate(
         "network": network,
         "encoder": encoder,
         "weights": weights,
+        "loss": loss,
+        "optimizer": optimizer,
         "val_fraction": val_fraction,
         "axes": axes,
         "device": device,
@@ -162,9 +199,13 @@ def find_rate(
 
 @app.command()
 def resume(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """Go on with a run that was stopped or killed."""
+    """Go on with a run, or the folds of a cross-validation, that were stopped or killed."""
+    from napari_segnet.folds import is_folds
     from napari_segnet.run import RunFolder
 
+    if is_folds(run):
+        _execute(run)
+        return
     folder = RunFolder(run)
     if folder.state() == "finished":
         Reporter().note(f"{run} is finished already: {folder.model}")
@@ -174,11 +215,13 @@ def resume(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 
 def _execute(path: Path) -> None:
     from napari_segnet.executor import Control, execute
+    from napari_segnet.folds import execute_folds, is_folds
     from napari_segnet.run import RunFolder
 
     control = Control()
+    told = execute_folds(path, control) if is_folds(path) else execute(RunFolder(path), control)
     with _graceful(control) as interrupted, Reporter() as reporter:
-        for event in execute(RunFolder(path), control):
+        for event in told:
             reporter.show(event)
     if interrupted:
         typer.echo(f"Stopped. To go on: napari-segnet resume {path}", err=True)
@@ -212,9 +255,16 @@ def predict(
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write STEM_probabilities.tif.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Write STEM_uncertainty.tif.")] = False,
     tta: Annotated[bool, typer.Option("--tta", help="Average over flips and turns: better, 8 times slower.")] = False,
+    orthoplanes: Annotated[
+        bool, typer.Option("--orthoplanes", help="A model of planes looks along all three axes of volumes.")
+    ] = False,
+    crf: Annotated[bool, typer.Option("--crf", help="Refine edges with a fully connected CRF; planes only.")] = False,
     instances: Annotated[bool, typer.Option("--instances", help="Number the objects.")] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Tiles agree with the whole image in every pixel.")] = False,
     axes: Annotated[str | None, typer.Option(help="Axes of the files, such as CYX; default: guessed.")] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(help="Size of a pixel in the model's units, where files don't say it.")
+    ] = None,
     device: Device = "auto",
     cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: one task an image.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as tile=512.")] = None,
@@ -223,8 +273,9 @@ def predict(
     from napari_segnet.predict.files import predict_files
     from napari_segnet.request import read_settings
 
-    flags = {"tta": tta, "exact": exact, "device": device}
-    config = validated(PredictConfig, {**flags, **read_settings(set_ or ())})
+    flags = {"tta": tta, "orthoplanes": orthoplanes, "crf": crf, "exact": exact}
+    said = {**flags, "device": device, "pixel_size": pixel_size, **read_settings(set_ or ())}
+    config = validated(PredictConfig, said)
     options = {"probabilities": probabilities, "uncertainty": uncertainty, "instances": instances, "axes": axes}
     control = _Stop()
 
@@ -246,6 +297,51 @@ def predict(
 
 class _Stop:
     stop = False
+
+
+@app.command()
+def ensemble(
+    models: Annotated[list[Path], typer.Argument(help="Model files, run folders, folders of folds.")],
+    out: Annotated[Path, typer.Option(help="Model file to write; ends with .safetensors.")],
+    combine: Annotated[Combine, typer.Option(help="Mean of probabilities, or majority of labels.")] = "mean",
+) -> None:
+    """Put models together into one file: they answer together."""
+    from napari_segnet.models.file import join_models, load_model, write_model
+
+    if out.is_dir() or out.suffix != ".safetensors":
+        raise ModelFileError(f"{out} is no name for a model file.", "Name a file that ends with .safetensors.")
+    info, network = join_models([load_model(model) for model in models], combine)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_model(out, info, network)
+    typer.echo(f"Written: {out} ({len(info.members)} models: {', '.join(m.network for m in info.members)})")
+
+
+@app.command("pseudo-label")
+def pseudo_label(
+    model: Annotated[Path, typer.Argument(help="A model file or a run folder.")],
+    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    out: Out,
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="Least probability of a label.")] = 0.9,
+    tta: Annotated[bool, typer.Option("--tta", help="Average over flips and turns: better, 8 times slower.")] = False,
+    axes: Annotated[str | None, typer.Option(help="Axes of the files, such as CYX; default: guessed.")] = None,
+    device: Device = "auto",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as tile=512.")] = None,
+) -> None:
+    """Label images where a model is sure, to learn from them."""
+    from napari_segnet.pseudo_labels import pseudo_label as write_labels
+    from napari_segnet.request import read_settings
+
+    config = validated(PredictConfig, {"tta": tta, "device": device, **read_settings(set_ or ())})
+    told = write_labels(model, images, out, confidence=confidence, axes=axes, config=config)
+    with Reporter() as reporter:
+        while True:
+            try:
+                reporter.show(next(told))
+            except StopIteration as end:
+                made = end.value
+                break
+    print_table(("class", "kept"), [(name, f"{share:.1%}") for name, share in made.shares.items()])
+    typer.echo(f"To learn from them: {made.command}")
 
 
 @app.command()
@@ -292,8 +388,13 @@ def import_(
     file: Annotated[Path, typer.Argument(help="A model of another tool: a file or a folder.")],
     out: Annotated[Path, typer.Option(help="Model file to write; ends with .safetensors.")],
     format_: Annotated[str, typer.Option("--format", help="keras, smp, monai or weights; auto: by the file.")] = "auto",
-    network: Annotated[str | None, typer.Option(help="For weights alone: the network they belong to.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="For weights alone: its encoder.")] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="For weights alone: the network they belong to.", autocompletion=completion.networks),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="For weights alone: its encoder.", autocompletion=completion.encoders)
+    ] = None,
     classes: Annotated[str | None, typer.Option(help="Names of the classes, with commas between.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as intensities=raw.")] = None,
 ) -> None:
@@ -310,10 +411,44 @@ def import_(
 
 
 @app.command()
-def networks(plain: Plain = False) -> None:
-    """List the networks."""
+def networks(
+    name: Annotated[
+        str | None, typer.Argument(help="A network to tell everything of.", autocompletion=completion.networks)
+    ] = None,
+    plain: Plain = False,
+) -> None:
+    """List the networks, or tell what there is to know of one: its size, its work and its options."""
+    if name is not None:
+        _network_details(name, plain)
+        return
     rows = [(s.name, s.encoder or "-", s.idea, s.when, s.paper) for s in NETWORKS.values()]
     print_table(("name", "encoder", "idea", "when", "paper"), rows, plain)
+
+
+def _network_details(name: str, plain: bool) -> None:
+    from napari_segnet.models.registry import network_spec
+    from napari_segnet.models.size import measure
+    from napari_segnet.option_rows import option_rows
+
+    spec = network_spec(name)
+    rows = [(f"model.options.{o.name}", o.values, o.default, o.meaning) for o in option_rows(spec.options_model())]
+    if not plain:
+        size = measure(spec.name)
+        shape = " x ".join(map(str, size.shape))
+        facts = {
+            "idea": spec.idea,
+            "when": spec.when,
+            "paper": spec.paper,
+            "encoder": f"{spec.encoder}, or another: --encoder" if spec.encoder else "",
+            "axes": spec.axes,
+            "parameters": f"{size.parameters:,} (channels: {size.channels}, outputs: {size.outputs})",
+            "published": spec.parameters,
+            "work": f"{size.work / 1e9:.3g} thousand million multiply-adds for an image of {shape}",
+        }
+        print_table((spec.name, ""), [(what, words) for what, words in facts.items() if words])
+        typer.echo("")
+    if rows:
+        print_table(("option", "values", "default", "meaning"), rows, plain)
 
 
 @app.command()

@@ -22,7 +22,11 @@ NormName = Literal["batch", "group", "instance"]
 _Side = Annotated[int, Field(ge=1, le=4096)]
 PatchSize = Annotated[int, Field(ge=16, le=4096)] | tuple[_Side, _Side, _Side]
 """Side of a patch, pixels, or its length along Z, Y and X."""
+_Length = Annotated[float, Field(gt=0, le=1e9)]
+PixelSize = _Length | tuple[_Length, _Length] | tuple[_Length, _Length, _Length]
+"""Size of a pixel along all axes, or along [Z], Y and X."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Scale = Annotated[float, Field(ge=0.25, le=4, multiple_of=0.25)]
 Choices = dict[str, int | float | bool | str | tuple[float, ...]]
 """Options of what is chosen by name: each choice has its own, and checks them."""
 M = TypeVar("M", bound=BaseModel)
@@ -59,8 +63,34 @@ class DataConfig(Frozen):
     classes: tuple[LabelClass, ...] = Field((), max_length=250)
     ignore_values: tuple[int, ...] = Field((), description="Label values that take no part in learning.")
     axes: str | None = Field(None, pattern=r"^[TZCYXS]+$", description="Axes of the files, such as ZYX; None: guess.")
-    normalization: Literal["auto", "dataset", "image", "none"] = "auto"
+    normalization: Literal["auto", "dataset", "image", "zscore", "zscore-dataset", "none"] = "auto"
+    window: tuple[float, float] | Literal["lung", "abdomen", "soft-tissue", "bone", "brain"] | None = Field(
+        None, description="Intensities that become -1 to 1, the rest clipped: from and to, or a window of CT by name."
+    )
+    pixel_size: PixelSize | Literal["median"] | None = Field(
+        None, description="Bring images to this pixel size first, in the units of the files; median: of the images."
+    )
     val_fraction: float = Field(0.2, ge=0, lt=1, description="Part of the annotation kept for validation.")
+    folds: int = Field(0, ge=0, le=100, description="Parts that the images are divided into; 0: no folds.")
+    fold: int = Field(0, ge=0, le=100, description="The part that this run validates on, from 1.")
+
+    @model_validator(mode="after")
+    def _one_way_to_scale(self) -> Self:
+        if self.window is None:
+            return self
+        if self.normalization != "auto":
+            raise ValueError(f"data.window and data.normalization = {self.normalization} exclude each other")
+        if not isinstance(self.window, str) and self.window[0] >= self.window[1]:
+            raise ValueError(f"data.window = {list(self.window)} has to go from the darker to the brighter value")
+        return self
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> Self:
+        if self.folds == 1:
+            raise ValueError("one fold would leave nothing to learn from: use 2 or more, or 0")
+        if self.fold > self.folds:
+            raise ValueError(f"there is no fold {self.fold} of {self.folds}")
+        return self
 
 
 class ModelConfig(Frozen):
@@ -144,6 +174,17 @@ class TrainConfig(Frozen):
     freeze_encoder: Fraction = Field(0.0, description="Share of the run in which the encoder stays as it is.")
     loss: str = "dice+ce"
     loss_options: Choices = Field(default_factory=dict, description="The loss's own, such as gamma.")
+    class_weights: Literal["none", "inverse", "median", "effective"] = Field(
+        "none", description="Weigh classes by how rare they are (training/weights.py), times their own weight."
+    )
+    border_weight: float = Field(
+        0.0, ge=0, le=1000, description="Largest weight added to narrow gaps between objects; U-Net's paper: 10."
+    )
+    border_sigma: float = Field(5.0, gt=0, le=100, description="Width of those gaps, pixels.")
+    balanced: Fraction = Field(0.5, description="Share of patches that show each class as often as any other.")
+    repeat_worst: float = Field(
+        0.0, ge=0, le=0.5, description="Share of each batch that shows the worst patches of the last ten batches again."
+    )
     gradient_clip: float = Field(1.0, gt=0, le=1e6)
     accumulate: int = Field(1, ge=1, le=1024, description="Batches in a step: as a batch so many times as large.")
     deep_supervision: bool = Field(False, description="Coarse stages of the decoder have to answer, too.")
@@ -160,8 +201,20 @@ class TrainConfig(Frozen):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     seed: int = Field(0, ge=0, lt=2**31)
+    tensorboard: bool = Field(False, description="Write the history for TensorBoard too, into RUN/tensorboard.")
     preview_seconds: float = Field(3.0, gt=0, le=3600)
     augment: AugmentConfig = AugmentConfig()
+
+
+class CrfOptions(Frozen):
+    """The fully connected CRF behind a network (arXiv:1210.5644), as DeepLab used it (arXiv:1606.00915)."""
+
+    iterations: int = Field(10, ge=1, le=1000, description="Mean field iterations.")
+    w1: float = Field(4.0, ge=0, le=1000, description="Weight of pixels that are near and look alike; 0: none.")
+    sigma_alpha: float = Field(67.0, gt=0, le=10_000, description="How near that is, pixels.")
+    sigma_beta: float = Field(3.0, ge=0.01, le=10_000, description="How alike, where the image goes from 0 to 255.")
+    w2: float = Field(3.0, ge=0, le=1000, description="Weight of pixels that are near, whatever their looks; 0: none.")
+    sigma_gamma: float = Field(3.0, gt=0, le=1000, description="How near that is, pixels.")
 
 
 class PredictConfig(Frozen):
@@ -174,6 +227,15 @@ class PredictConfig(Frozen):
     halo: int | None = Field(None, ge=0, le=65536, description="Border of a tile that is cut off; None: the model's.")
     exact: bool = Field(False, description="Halo of the whole receptive field and float32: no pixel differs.")
     tta: bool = Field(False, description="Average over flips and right-angle turns: eight times the work.")
+    tta_scales: tuple[Scale, ...] = Field(
+        (), max_length=16, description="Average also over the image at these sizes, such as 0.75 and 1.25: quarters."
+    )
+    pixel_size: PixelSize | None = Field(
+        None, description="Pixel size of the images in the units of the model, in place of what their files say."
+    )
+    orthoplanes: bool = Field(False, description="A model of planes looks along all three axes of a volume.")
+    crf: bool = Field(False, description="Refine the probabilities of planes with a fully connected CRF.")
+    crf_options: CrfOptions = CrfOptions()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
 

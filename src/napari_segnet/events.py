@@ -118,6 +118,19 @@ class Predicted(Event):
 
 
 @dataclass(frozen=True)
+class Augmented(Event):
+    """Patches after augmentation, in a grid. Paths are ``.npy`` files: image (Y, X, 3) uint8, labels (Y, X).
+
+    `colours` says how a label is shown: value -> ``"#rrggbb"``.
+    """
+
+    kind: ClassVar[str] = "augmented"
+    image: str
+    labels: str
+    colours: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Finished(Event):
     """A job is over. `reason`: completed, stopped, early-stopping, time."""
 
@@ -150,6 +163,7 @@ KINDS: dict[str, type[Event]] = {
         Checkpoint,
         Progress,
         Predicted,
+        Augmented,
         Finished,
         Failed,
     )

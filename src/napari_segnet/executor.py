@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from napari_segnet.axes import per_axis
 from napari_segnet.devices import device_name, pick_device, reused_memory
 from napari_segnet.errors import ConfigError, ModelFileError, RunFolderError, SegNetError
 from napari_segnet.models.file import load_model, transfer
-from napari_segnet.models.info import ModelInfo, model_path, read_info
+from napari_segnet.models.info import ModelInfo, model_path, read_info, same_classes
 from napari_segnet.models.registry import build_network, network_spec
 from napari_segnet.preview import View, preview
 from napari_segnet.run import RunFolder, write_atomically
@@ -28,6 +28,7 @@ from napari_segnet.training.losses import loss_function
 from napari_segnet.training.lr_finder import range_test
 from napari_segnet.training.prepare import Prepared, prepare
 from napari_segnet.training.saver import Saver
+from napari_segnet.training.tensorboard import Row, check_tensorboard, scalars
 
 _CHECKPOINT_SECONDS = 8.0
 _STEP_SECONDS = 0.2
@@ -111,8 +112,9 @@ def _run(run: RunFolder, control: Control) -> Iterator[events.Event]:
     for text in ready.warnings:
         yield events.Notice(text)
     saver = Saver(run, ready, learner)
-    with reused_memory(device):
-        reason = yield from _learn(run, control, ready, learner, saver)
+    wanted = ready.config.train.tensorboard
+    with reused_memory(device), scalars(run.path / "tensorboard", wanted, len(counters.history)) as write:
+        reason = yield from _learn(run, control, ready, learner, saver, write)
     yield from saver.save_checkpoint()
     yield from saver.finish(reason)
 
@@ -125,6 +127,8 @@ def set_up(run: RunFolder, device: torch.device) -> tuple[Prepared, Learner]:
     SegNetError
         If something can't work.
     """
+    if run.config.train.tensorboard:
+        check_tensorboard()
     start_path = _start_model(run)
     start = read_info(start_path) if start_path else None
     _adopt_network(run, start)
@@ -148,7 +152,7 @@ def _with_found_rate(ready: Prepared, learner: Learner) -> Prepared:
 
 
 def _learn(
-    run: RunFolder, control: Control, ready: Prepared, learner: Learner, saver: Saver
+    run: RunFolder, control: Control, ready: Prepared, learner: Learner, saver: Saver, write: Callable[[Row], None]
 ) -> Generator[events.Event, None, str]:
     """Run the loop: save now and then, show the view now and then. Returns why it ended."""
     reason = "completed"
@@ -165,6 +169,7 @@ def _learn(
             yield event
         if isinstance(event, events.Epoch):
             run.write_history(learner.counters.history)
+            write(event.row)
             saver.remember(event.best)
             if now - saved > _CHECKPOINT_SECONDS:
                 saved = now
@@ -198,9 +203,14 @@ def _start_model(run: RunFolder) -> Path | None:
             "Use imagenet, none, a model file, or a file of encoder weights.",
         )
     try:
-        read_info(path)
+        members = read_info(path).members
     except ModelFileError:
         return None
+    if members:
+        raise ConfigError(
+            f"{path} is an ensemble of {len(members)} models: only one model can be gone on with.",
+            "Name one of the models that it was made of, such as a fold's run folder.",
+        )
     write_atomically(run.start, path.read_bytes())
     return run.start
 
@@ -264,5 +274,4 @@ def _same_classes(info: ModelInfo, ready: Prepared) -> dict[int, int]:
         )
     if info.task == "instances":
         return {index: index for index in range(info.outputs)}
-    old = {c.value: index for index, c in enumerate(info.classes)}
-    return {new: old[c.value] for new, c in enumerate(ready.config.data.classes) if c.value in old}
+    return same_classes(info.classes, ready.config.data.classes)

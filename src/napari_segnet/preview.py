@@ -52,7 +52,8 @@ def preview(run: RunFolder, view: View, ready: Prepared, learner: Learner, turn:
         0 or 1: two names in turn, because the viewer may still be reading the previous one.
     """
     found = [i for i, pair in enumerate(ready.pairs) if pair.group == view.pair]
-    place = _place(ready.pairs[found[0]], view.plane) if found else None
+    # Where images are resampled, the view's pixels are others than those that are learned from: it waits for the model.
+    place = _place(ready.pairs[found[0]], view.plane) if found and ready.config.data.pixel_size is None else None
     if place is None:
         return
     began = time.perf_counter()
@@ -73,7 +74,9 @@ def preview(run: RunFolder, view: View, ready: Prepared, learner: Learner, turn:
     image = ready.cache.read(number, tuple(around))
     network = learner.refresh_average(lambda: statistics_batches(learner, ready.lesson, ready.config.train))
     # The window is normalized already, by the limits of its whole image.
-    info = model_info(ready, network, {}).replace(normalization=Normalization(mode="none"))
+    info = model_info(ready, network, {}).replace(
+        normalization=Normalization(mode="none", clip=ready.normalization.clip)
+    )
     predictor = Predictor(network, info, PredictConfig(), learner.device)
     outputs = predictor.empty_outputs(image.shape[1:], probabilities=True)
     predictor.predict_plane(image, labels_out=outputs["labels_out"], probabilities_out=outputs["probabilities_out"])

@@ -10,15 +10,21 @@ from napari_segnet.config import RunConfig, apply_settings, merge, put_setting, 
 from napari_segnet.errors import ConfigError
 from napari_segnet.models.registry import network_spec
 
+AUTO = "auto"
+"""The name that leaves the choice of the network to the preset."""
 _PLACES = {
     "unlabelled": "data",
     "task": "data",
     "axes": "data",
     "val_fraction": "data",
+    "folds": "data",
     "network": "model",
     "encoder": "model",
     "weights": "model",
     "preset": "train",
+    "loss": "train",
+    "optimizer": "train",
+    "schedule": "train",
     "epochs": "train",
     "minutes": "train",
     "device": "train",
@@ -62,6 +68,10 @@ def build_config(
             said.setdefault(_PLACES[name], {})[name] = value
     config = apply_settings(validated(RunConfig, merge(tree, said)), settings)
     asked = with_network(config.model.explicit())
+    if str(asked.get("network", "")).lower() == AUTO:
+        # Nothing said: then the preset chooses when it has seen the data.
+        del asked["network"]
+        config = RunConfig.model_validate({**config.explicit(), "model": asked})
     if "network" in asked:
         spec = network_spec(asked["network"])
         config = config.replace(model={**asked, "network": spec.name})
@@ -73,7 +83,8 @@ def with_network(model: dict[str, Any]) -> dict[str, Any]:
     """Return settings of the section model with a network, where an encoder or its weights alone were asked for."""
     # An encoder can only be meant for a network that has one.
     meant = model.get("encoder") or model.get("weights") == "imagenet"
-    return {**model, "network": "unet"} if meant and "network" not in model else model
+    open_ = str(model.get("network", AUTO)).lower() == AUTO
+    return {**model, "network": "unet"} if meant and open_ else model
 
 
 def _check_encoder(config: RunConfig, encoders: bool) -> None:

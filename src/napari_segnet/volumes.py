@@ -9,11 +9,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 _FEWEST_CELLS = 4
 """Voxels along each axis at the lowest level, at least."""
-_MOST_LEVELS = 5
+_FEWEST_LEVELS, _MOST_LEVELS = 2, 5
+_FEWEST_PLANES = 8
+_THICKEST = 3.0
+"""Distance of planes, relative to the size of a pixel, from which on planes say little of each other."""
+
+
+@dataclass(frozen=True)
+class StackPrint:
+    """What is looked at to decide whether an image is learned as a volume.
+
+    `planes` is the length of its Z axis, 0 without one; `ratio` the distance of planes by the size of a pixel, None
+    where the file doesn't tell it.
+    """
+
+    planes: int
+    ratio: float | None
+
+
+def axes_for(images: Sequence[StackPrint], gpu: bool) -> tuple[Literal["YX", "ZYX"], str]:
+    """Choose whether images are learned as planes or as volumes, and say why.
+
+    Returns
+    -------
+    axes : {"YX", "ZYX"}
+    words : str
+        Empty where there is nothing to choose: images without a Z axis.
+    """
+    planes = sorted(image.planes for image in images)
+    if planes[-1] < 2:
+        return "YX", ""
+    if planes[0] < _FEWEST_PLANES:
+        return "YX", f"plane by plane: {planes[0]} planes are too few for a network for volumes."
+    ratios = [image.ratio for image in images if image.ratio is not None]
+    if ratios and max(ratios) > _THICKEST:
+        return "YX", f"plane by plane: planes are {max(ratios):.1f} times as far apart as pixels."
+    if not gpu:
+        # Measured on MRI crops (docs/benchmarks.md): in a quarter of an hour of CPU time planes are ahead.
+        return "YX", "plane by plane, which learns quickest on a CPU (--network dynunet learns volumes)."
+    return "ZYX", "as volumes: there are planes enough, and voxels are about cubes."
 
 
 def flat_levels(spacing: Sequence[float]) -> int:
@@ -60,7 +99,7 @@ def levels(patch: Sequence[int], spacing: Sequence[float]) -> tuple[int, int]:
     planar = int(math.log2(max(2, min(patch[1:]) / _FEWEST_CELLS)))
     flat = min(flat_levels(spacing), planar)
     deep = int(math.log2(max(1, patch[0] / _FEWEST_CELLS)))
-    return max(1, min(planar, flat + deep, _MOST_LEVELS)), flat
+    return max(_FEWEST_LEVELS, min(planar, flat + deep, _MOST_LEVELS)), flat
 
 
 def rounded(patch: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:

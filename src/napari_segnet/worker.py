@@ -6,6 +6,7 @@ Commands (one JSON object a line on standard input)::
     {"command": "view", "pair": NAME, "plane": 0, "origin": [y, x], "shape": [h, w]}   what previews show
     {"command": "predict", "model": PATH, "inputs": [...], "out": DIR, ...}        arrays, for layers
     {"command": "predict-files", "model": PATH, "inputs": [PATH, ...], "out": DIR, ...}
+    {"command": "preview-augmentation", "run": PATH, "seed": 0}       what augmentation does to the run's patches
     {"command": "stop"}                         finish the step, save, say finished
     {"command": "quit"}                         the end of standard input means the same
 
@@ -68,6 +69,13 @@ class PredictFilesJob(PredictCommand):
     inputs: tuple[str, ...] = Field(min_length=1)
 
 
+class AugmentationJob(Frozen):
+    """The command ``preview-augmentation``: a run folder that nothing learns from; it gets the picture."""
+
+    run: str
+    seed: int = Field(0, ge=0)
+
+
 class Worker:
     """Takes jobs one after another; `stop` and `view` reach the job that is running.
 
@@ -85,7 +93,12 @@ class Worker:
         self._control = Control()
         self._busy = False
         self._saying = threading.Lock()
-        self._kinds = {"train": self._train, "predict": self._predict, "predict-files": self._predict_files}
+        self._kinds = {
+            "train": self._train,
+            "predict": self._predict,
+            "predict-files": self._predict_files,
+            "preview-augmentation": self._preview_augmentation,
+        }
 
     def run(self, device: torch.device) -> None:
         """Say that it is ready, then work until the end of the commands."""
@@ -159,6 +172,23 @@ class Worker:
 
         wanted = validated(PredictFilesJob, {k: v for k, v in job.items() if k != "command"})
         yield from predict_files(wanted.model, wanted.inputs, wanted.out, **self._how(wanted))
+
+    def _preview_augmentation(self, job: dict[str, Any]) -> Iterator[events.Event]:
+        from napari_segnet.io.write import write_npy
+        from napari_segnet.run import RunFolder
+        from napari_segnet.training.augmentation_preview import preview_run
+
+        wanted = validated(AugmentationJob, {k: v for k, v in job.items() if k != "command"})
+        run = RunFolder(wanted.run)
+        made = preview_run(run, seed=wanted.seed)
+        if self._control.stop:
+            yield events.Finished("stopped")
+            return
+        image, labels = run.path / "augmentation.npy", run.path / "augmentation_labels.npy"
+        write_npy(image, made.image)
+        write_npy(labels, made.labels)
+        yield events.Augmented(str(image), str(labels), {str(v): colour for v, colour in made.colours.items()})
+        yield events.Finished("completed")
 
     def _how(self, wanted: PredictCommand) -> dict[str, Any]:
         return {

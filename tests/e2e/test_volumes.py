@@ -8,7 +8,7 @@ import napari_segnet as segnet
 from napari_segnet import events
 from napari_segnet.cli import run as command
 from napari_segnet.config import RunConfig
-from napari_segnet.errors import DataError
+from napari_segnet.errors import ConfigError, DataError
 from napari_segnet.executor import Control, execute
 from napari_segnet.models.info import read_info
 from napari_segnet.preview import View
@@ -115,3 +115,29 @@ def test_the_plane_that_is_looked_at_is_shown_while_it_learns(tmp_path):
     assert (shown[-1].plane, tuple(shown[-1].origin)) == (7, (5, 6))
     assert np.load(shown[-1].labels).shape == (20, 21)
     assert np.load(shown[-1].probabilities).shape == (2, 20, 21)
+
+
+def test_a_model_of_planes_looks_along_three_axes(tmp_path, capsys):
+    image, mask = balls(0)
+    settings = ["model.options={width: 8, depth: 2}", "train.patch_size=32", "train.steps_per_epoch=10"]
+    planes = segnet.train(
+        image, mask, network="plain-unet", axes="ZYX", unlabelled="background", epochs=4, settings=settings
+    )
+    unseen, truth = balls(8)
+    alone = planes.predict(unseen, axes="ZYX")
+    together = planes.predict(unseen, axes="ZYX", orthoplanes=True)
+    assert together.labels.shape == unseen.shape
+    assert together.probabilities.shape == (2, *unseen.shape)
+    assert dice(together.labels == 1, truth == 1) > dice(alone.labels == 1, truth == 1) - 0.02
+    assert dice(together.labels == 1, truth == 1) > 0.8
+    with pytest.raises(DataError, match="is no volume"):
+        planes.predict(unseen[0], axes="YX", orthoplanes=True)
+    path = planes.save(tmp_path / "m.safetensors")
+    tifffile.imwrite(tmp_path / "v.tif", unseen, metadata={"axes": "ZYX"}, imagej=True)
+    assert command(["predict", str(path), str(tmp_path / "v.tif"), "--out", str(tmp_path / "o"), "--orthoplanes"]) == 0
+    assert np.array_equal(tifffile.imread(tmp_path / "o" / "v.tif"), together.labels)
+
+
+def test_orthoplanes_of_a_model_of_volumes_are_refused(model):
+    with pytest.raises(ConfigError, match="sees volumes already"):
+        model.predict(balls(0)[0], axes="ZYX", orthoplanes=True)

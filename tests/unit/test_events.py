@@ -17,6 +17,7 @@ EXAMPLES = [
     events.Checkpoint("c.safetensors", 20),
     events.Progress("predict", 1, 2),
     events.Predicted("cells", {"labels": "l.npy"}),
+    events.Augmented("a.npy", "l.npy", {"1": "#ff0000"}),
     events.Finished("stopped", "m.safetensors", {"val_dice": 0.9}),
     events.Failed("No.", "Try again.", False, ""),
 ]

@@ -114,7 +114,6 @@ def test_memory_that_runs_out_makes_smaller_parts(monkeypatch):
 
 
 def test_the_curve_is_written_as_a_table_and_a_picture(tmp_path):
-    pytest.importorskip("matplotlib")
     from skimage.io import imread
 
     found = curve(falling)

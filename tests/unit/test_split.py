@@ -108,10 +108,10 @@ def test_mirroring_agrees_with_numpy(index, length):
     assert np.array_equal(image[mirror(np.array(index), length)], padded[np.array(index) + 600])
 
 
-def sampler(target, seed=0):
+def sampler(target, seed=0, **options):
     plane = Plane(*target.shape)
     cache = ImageCache([plane], Normalization(mode="none"))
-    return PatchSampler(cache, [target], [Region(0, (0, 0), target.shape)], seed)
+    return PatchSampler(cache, [target], [Region(0, (0, 0), target.shape)], seed, **options)
 
 
 def test_the_same_step_draws_the_same_windows():
@@ -129,6 +129,27 @@ def test_a_rare_class_is_in_at_least_half_of_the_balanced_windows():
     draws = [sampler(target).draw(step, 8, 32).targets for step in range(20)]
     share = np.mean([(t == 1).any(axis=(1, 2)).mean() for t in draws])
     assert share > 0.2  # half of the windows are balanced over two classes; by chance it would be below one percent
+
+
+@pytest.mark.parametrize(("balanced", "number", "expected"), [(0, 8, 0), (1, 8, 1), (0.5, 1, 0.5), (0.25, 3, 0.25)])
+def test_the_balanced_share_is_what_was_asked_for(balanced, number, expected):
+    target = np.zeros((400, 400), np.uint8)
+    target[200, 200] = 1
+    one = sampler(target, balanced=balanced)
+    rare = [region_and_place[1:] for s in range(240 // number) for region_and_place in one.draw(s, number, 8).places]
+    near = np.mean([np.abs(np.array(place) - 200).max() <= 2 for place in rare])
+    # By chance the rare class is met once in four hundred windows; half of the balanced ones show it.
+    assert near == pytest.approx(expected / 2, abs=0.09)
+
+
+def test_windows_can_be_cut_again_where_they_were():
+    target = stripes(80, 90)
+    one = sampler(target)
+    first = one.draw(0, 4, 32)
+    again = one.draw(1, 4, 32, first.places[1:3])
+    assert again.places[2:] == first.places[1:3]
+    assert np.array_equal(again.images[2:], first.images[1:3])
+    assert again.places[:2] == one.draw(1, 4, 32).places[:2]
 
 
 def test_windows_come_from_where_annotation_is():

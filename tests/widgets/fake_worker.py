@@ -23,6 +23,7 @@ from safetensors.numpy import save_file
 from napari_segnet import events
 from napari_segnet.data.normalization import Normalization
 from napari_segnet.io.images import open_image
+from napari_segnet.models.catalogue import NETWORKS
 from napari_segnet.models.info import METADATA_KEY, ModelInfo
 from napari_segnet.run import RunFolder
 
@@ -104,10 +105,11 @@ def preview(run: RunFolder, record: Any, values: tuple[int, ...], wanted: dict[s
     labels, stack = answer(read(record.images[0], record.axes), record.axes, values)
     (y, x), (h, w) = wanted["origin"], wanted["shape"]
     index = np.unravel_index(wanted["plane"], labels.shape[:-2]) if labels.ndim > 2 else ()
-    paths = run.path / "preview_labels.npy", run.path / "preview_probabilities.npy"
+    # A file a plane: the viewer may read the last one late.
+    paths = [run.path / f"preview_{kind}-{wanted['plane']}.npy" for kind in ("labels", "probabilities")]
     np.save(paths[0], labels[index][y : y + h, x : x + w])
     np.save(paths[1], stack[index][:, y : y + h, x : x + w])
-    say(events.Preview(record.name, str(paths[0]), str(paths[1]), (y, x), 0.01))
+    say(events.Preview(record.name, str(paths[0]), str(paths[1]), (y, x), 0.01, wanted["plane"]))
 
 
 def write_model(run: RunFolder, config: Any) -> None:
@@ -115,7 +117,8 @@ def write_model(run: RunFolder, config: Any) -> None:
     shape = read(record.images[0], record.axes).shape
     channels = shape[record.axes.index("C")] if "C" in record.axes else len(record.images)
     info = ModelInfo(
-        network="plain-unet",
+        network=config.model.network,
+        axes=NETWORKS[config.model.network].axes,
         channels=channels,
         outputs=max(2, len(config.data.classes)),
         normalization=Normalization(mode="none"),
@@ -169,6 +172,21 @@ def predict_files(job: dict[str, Any]) -> None:
     say(events.Finished("completed"))
 
 
+def preview_augmentation(job: dict[str, Any]) -> None:
+    """A grid of two patches a row: the first dark and unlabelled, the second as bright as the seed, and class 2."""
+    run = RunFolder(job["run"])
+    if stop.wait(0.3):
+        say(events.Finished("stopped"))
+        return
+    image = np.zeros((20, 42, 3), np.uint8)
+    image[:, 22:] = job["seed"]
+    np.save(run.path / "image.npy", image)
+    np.save(run.path / "labels.npy", np.where(image[..., 0] > 0, 2, 0).astype(np.uint16))
+    colours = {str(c.value): c.colour for c in run.config.data.classes}
+    say(events.Augmented(str(run.path / "image.npy"), str(run.path / "labels.npy"), colours))
+    say(events.Finished("completed"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=200)
@@ -187,6 +205,8 @@ def main() -> None:
             predict(job)
         elif job["command"] == "predict-files":
             predict_files(job)
+        elif job["command"] == "preview-augmentation" and not options.fail:
+            preview_augmentation(job)
         elif options.fail:
             say(events.Failed(options.fail, "Paint more."))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,16 +50,26 @@ class DataChoice(Labelling):
         Tells output layers from layers to learn from.
     steps : Steps
         Runs the counting.
+    spatial : callable
+        What the network that is chosen sees at once: ``"YX"``, a plane, or ``"ZYX"``, a volume.
     """
 
-    def __init__(self, viewer: Any, outputs: OutputLayers, steps: Steps, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        outputs: OutputLayers,
+        steps: Steps,
+        parent: QObject | None = None,
+        spatial: Callable[[], str] = lambda: "YX",
+    ) -> None:
         super().__init__(steps, parent)
+        self._spatial = spatial
         self._viewer = weakref.ref(viewer)
         self._outputs = outputs
         self.current = LayerPair([], None, "YX")
         self.pairs: list[LayerPair | FilePair] = []
         self.unpaired: list[Path] = []
-        self._looked_at: weakref.WeakKeyDictionary[Image, tuple[tuple[int, str], list[Problem]]] = (
+        self._looked_at: weakref.WeakKeyDictionary[Image, tuple[tuple[int, str, str], list[Problem]]] = (
             weakref.WeakKeyDictionary()
         )
         self._axes_chosen: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
@@ -273,6 +283,7 @@ class DataChoice(Labelling):
             raise DataError("There is no image yet.", "Open one, drop it here, or press Load.")
         if self.labels is None and not self.pairs:
             raise DataError("There are no labels yet.", "Press New to make a layer to paint on.")
+        spatial = start.axes if start is not None else self._spatial()
         first: tuple[str, int] | None = None
         for pair in self.everything():
             if isinstance(pair, FilePair):
@@ -281,6 +292,7 @@ class DataChoice(Labelling):
             if labels is None or not images:
                 continue
             _layers.check_pair(images, labels, pair.axes)
+            check_volume(images[0].name, pair.axes, spatial, start is not None)
             channels = sum(_layers.channels_of(image, pair.axes) for image in images)
             first = first or (images[0].name, channels)
             if channels != first[1]:
@@ -297,7 +309,7 @@ class DataChoice(Labelling):
                 f"The model to start from knows {words[start.task]}, these labels hold {words[task]}.",
                 "Change what the labels mean, or start from a new network.",
             )
-        for problem in (*self._label_problems(start), *self._image_problems()):
+        for problem in (*self._label_problems(start), *self._image_problems(spatial)):
             if problem.level == "error":
                 raise DataError(problem.text)
 
@@ -305,33 +317,37 @@ class DataChoice(Labelling):
         """Say what will work badly: few painted pixels, images with NaN, constant channels, small images."""
         if not any(n for v, n in self.counts.items() if v != 0):
             return []
-        found = (*self._label_problems(start), *self._image_problems())
+        spatial = start.axes if start is not None else self._spatial()
+        found = (*self._label_problems(start), *self._image_problems(spatial))
         return list(dict.fromkeys(p.text for p in found if p.level == "warning"))
 
     def _label_problems(self, start: ModelInfo | None) -> list[Problem]:
         learned = [c.value for c in start.classes] if start is not None else []
         return check_labels(self.counts, self.config(start), learned)
 
-    def _image_problems(self) -> list[Problem]:
+    def _image_problems(self, spatial: str) -> list[Problem]:
         """Look at the chosen layers; files are looked at by the worker."""
         problems: list[Problem] = []
         for pair in self.everything():
             if isinstance(pair, LayerPair):
                 images = pair.layers()[0]
-                found = [p for image in images for p in self._problems_of(image, pair.axes)]
+                found = [p for image in images for p in self._problems_of(image, pair.axes, spatial)]
                 # One of several channels may well be empty.
                 problems += found if len(images) == 1 else [Problem("warning", p.text) for p in found]
         return problems
 
-    def _problems_of(self, image: Image, axes: str) -> list[Problem]:
+    def _problems_of(self, image: Image, axes: str, spatial: str) -> list[Problem]:
         if not isinstance(_layers.array_of(image), np.ndarray):
             return []  # reading it here could take minutes: the worker looks at it
         # Looked at again only when the layer gets another array: each look reads some hundred thousand pixels.
-        state = (id(_layers.array_of(image)), axes)
+        spatial = spatial if "Z" in axes else "YX"
+        state = (id(_layers.array_of(image)), axes, spatial)
         known = self._looked_at.get(image)
         if known is None or known[0] != state:
-            planes = to_stack(_layers.pixels_of(image), axes)
-            known = self._looked_at[image] = (state, check_image(image.name, planes[len(planes) // 2], _SMALLEST_PATCH))
+            items = to_stack(_layers.pixels_of(image), axes, spatial)
+            # How large a patch of a volume is follows from its shape: the worker compares the two.
+            patch = _SMALLEST_PATCH if spatial == "YX" else 1
+            known = self._looked_at[image] = (state, check_image(image.name, items[len(items) // 2], patch))
         return known[1]
 
     def add_class(self) -> int:
@@ -370,6 +386,17 @@ class DataChoice(Labelling):
     def file_pairs(self) -> list[FilePair]:
         """Return all pairs of files that are learned from."""
         return [pair for pair in map(self._as_shown, self.pairs) if isinstance(pair, FilePair)]
+
+
+def check_volume(name: str, axes: str, spatial: str, of_model: bool) -> None:
+    """Raise `DataError` for an image without planes where a network, or a model, sees volumes."""
+    if spatial == "ZYX" and "Z" not in axes:
+        who = "the model" if of_model else "the chosen network"
+        other = "a model" if of_model else "a network (Advanced)"
+        raise DataError(
+            f"{name!r} is a plane, but {who} is for volumes.",
+            f"Choose a stack of planes, or {other} for planes.",
+        )
 
 
 def _plane_shape(image: Image) -> tuple[int, ...]:

@@ -49,7 +49,8 @@ class DataSection(parts.Section):
         grid.addLayout(parts.row(self.labels, self.new, stretch=0), 1, 1)
         self.axes_label = QLabel("Axes")
         self.axes = parts.combo(
-            "What the first axes are: planes are learned one by one, channels are learned together.",
+            "What the first axes are: planes are learned one by one, or as a volume by a network for volumes; "
+            "channels are learned together.",
             data.choose_axes,
         )
         grid.addWidget(self.axes_label, 2, 0)
@@ -113,7 +114,9 @@ class DataSection(parts.Section):
         parts.fill(self.axes, [(_in_words(axes), axes) for axes in choices], data.current.axes)
         self.axes.setVisible(len(choices) > 1)
         self.axes_label.setVisible(len(choices) > 1)
-        size = _layers.in_words(images[0], data.current.axes) if images else ""
+        start = self._session.models.start
+        spatial = start.axes if start is not None else self._session.settings.spatial
+        size = _layers.in_words(images[0], data.current.axes, spatial) if images else ""
         parts.say(self.size, size if len(images) < 2 else f"{size}, {len(images)} layers as channels")
         parts.fill(self.unlabelled, _UNLABELLED, data.meaning.unlabelled)
         parts.fill(self.task, _TASKS, data.meaning.task)

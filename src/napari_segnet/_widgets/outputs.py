@@ -170,7 +170,7 @@ class OutputLayers:
         viewer = self._viewer()
         if layer is None or viewer is None or layer not in viewer.layers:
             return None
-        if _is_painted_on(layer):
+        if is_painted_on(layer):
             self._edited.add(layer)
         if layer in self._edited:
             self._said.append(f"You have edited {layer.name!r}: it stays as it is, and the answer is a new layer.")
@@ -211,7 +211,7 @@ class OutputLayers:
         if isinstance(layer, Labels):
             layer.events.paint.connect(self._on_edit)
         layer.events.data.connect(self._on_edit)
-        with self._own_change(), _selection_kept(viewer):
+        with self._own_change(), selection_kept(viewer):
             viewer.layers.insert(self._place(viewer, role), layer)
 
     def _on_edit(self, event: Any) -> None:
@@ -250,7 +250,7 @@ def _shape(image: Image, axes: str) -> tuple[int, ...]:
     return tuple(n for n, axis in zip(array_of(image).shape, axes, strict=True) if axis != "C")
 
 
-def _is_painted_on(layer: Layer) -> bool:
+def is_painted_on(layer: Layer) -> bool:
     """Whether a stroke is just being drawn: napari tells of it only when it ends."""
     return bool(getattr(layer, "_staged_history", None))
 
@@ -275,7 +275,8 @@ def _copy_steps(source: NDArray[Any], target: NDArray[Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _selection_kept(viewer: Any) -> Iterator[None]:
+def selection_kept(viewer: Any) -> Iterator[None]:
+    """Add layers in this context: what was selected before stays selected."""
     # A new layer becomes the active one: the next stroke of a person who is painting would go into it. Nobody
     # hears of that, because napari builds the controls of each layer that becomes active.
     selection = viewer.layers.selection

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtGui import QFont
+from qtpy.QtGui import QFont, QWheelEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFrame,
@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -92,9 +93,36 @@ def button(text: str, tip: str, clicked: Callable[[], Any]) -> QPushButton:
     return made
 
 
+def fold(text: str, tip: str, body: QWidget) -> QToolButton:
+    """Return a button with an arrow that shows and hides `body`, which is hidden at first."""
+    made = QToolButton()
+    made.setText(text)
+    made.setToolTip(tip)
+    made.setCheckable(True)
+    made.setAutoRaise(True)
+    made.setArrowType(Qt.ArrowType.RightArrow)
+    made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+
+    def turn(on: bool) -> None:
+        made.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
+        body.setVisible(on)
+
+    made.toggled.connect(turn)
+    body.hide()
+    return made
+
+
+class _Box(QComboBox):
+    """A combo box that leaves the wheel to the dock, which scrolls: nobody changes a choice in passing."""
+
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 - Qt's name
+        """Pass the wheel on."""
+        event.ignore()
+
+
 def combo(tip: str, chosen: Callable[[Any], Any], items: Iterable[tuple[str, Any]] = ()) -> QComboBox:
     """Return a combo box that calls `chosen` with the data of what the user picks."""
-    made = QComboBox()
+    made = _Box()
     made.setToolTip(tip)
     made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     made.setMinimumContentsLength(4)

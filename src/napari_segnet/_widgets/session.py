@@ -18,6 +18,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_segnet import events
 from napari_segnet._widgets import recovery, sentences, snapshot
 from napari_segnet._widgets.answers import Answers
+from napari_segnet._widgets.augmentation import AugmentationLayers, settings_of
 from napari_segnet._widgets.client import WORKER, WorkerClient
 from napari_segnet._widgets.data_choice import DataChoice
 from napari_segnet._widgets.housekeeping import lighten_steps
@@ -32,11 +33,11 @@ from napari_segnet._widgets.settings import Settings
 from napari_segnet._widgets.steps import Steps
 from napari_segnet._widgets.view_follower import ViewFollower
 from napari_segnet.errors import SegNetError
-from napari_segnet.models.info import read_info
+from napari_segnet.models.info import ModelInfo, read_info
 from napari_segnet.run import RunFolder, home
 
-Phase = Literal["starting", "idle", "preparing", "training", "stopping", "predicting", "broken"]
-BUSY: tuple[Phase, ...] = ("preparing", "training", "stopping", "predicting")
+Phase = Literal["starting", "idle", "preparing", "training", "stopping", "predicting", "augmenting", "broken"]
+BUSY: tuple[Phase, ...] = ("preparing", "training", "stopping", "predicting", "augmenting")
 
 
 class Session(QObject):
@@ -64,7 +65,7 @@ class Session(QObject):
         self.steps = Steps(self)
         self.outputs = OutputLayers(viewer)
         self.answers = Answers(viewer, self.outputs)
-        self.data = DataChoice(viewer, self.outputs, self.steps, self)
+        self.data = DataChoice(viewer, self.outputs, self.steps, self, lambda: self.settings.spatial)
         self.data.changed.connect(self.changed)
         self.settings = settings_from_preferences()
         self.models = ModelChoice(self.settings)
@@ -77,6 +78,9 @@ class Session(QObject):
         self.resumable: RunFolder | None = None
         self._prediction: Prediction | None = None
         self._scratch = Scratch()
+        self._augmentation: Path | None = None
+        self._augmentations = 0
+        self.augmentation_layers = AugmentationLayers(viewer)
         self.view = ViewFollower(viewer, self.client, self.data, self.answers, self._is_training, self)
         self.offers = Offers(lambda: not self.busy and self.resumable is None, self)
         self.offers.changed.connect(self.changed)
@@ -126,7 +130,7 @@ class Session(QObject):
         self.offers.stop()
         self.resumable, self.notices, self.progress = None, [], Progress()
         self._scratch.give_up()
-        self._prediction, self.device = None, ""
+        self._prediction, self._augmentation, self.device = None, None, ""
         self.client.close()
         self.phase = "starting"
 
@@ -150,11 +154,7 @@ class Session(QObject):
         if self.busy or self._closed:
             return
         try:
-            start = None if settings.start_from is None else read_info(settings.start_from)
-            self.data.follow(start)
-            # What was painted in the last moment isn't counted yet; the snapshot counts again, and checks.
-            if not self.data.counting:
-                self.data.check(start)
+            start = self._checked_start(settings)
         except SegNetError as error:
             self._say_error(error)
             return
@@ -164,6 +164,15 @@ class Session(QObject):
         written = snapshot.Written()
         steps = snapshot.write_run(self.data, settings, start, home(), written)
         self.steps.run("snapshot", steps, lambda: self._train(written), self._on_job_failed)
+
+    def _checked_start(self, settings: Settings) -> ModelInfo | None:
+        """Return what the model to start from says of itself; raises `SegNetError` if these data can't be learned."""
+        start = None if settings.start_from is None else read_info(settings.start_from)
+        self.data.follow(start)
+        # What was painted in the last moment isn't counted yet; the snapshot counts again, and checks.
+        if not self.data.counting:
+            self.data.check(start)
+        return start
 
     def _train(self, written: snapshot.Written) -> None:
         if written.run is not None:
@@ -212,11 +221,41 @@ class Session(QObject):
         if self.phase == "preparing":
             self._drop_preparation()
             self._end_prediction()
+            self._end_augmentation()
             self._set("idle", "Stopped.")
-        elif self.phase in ("training", "predicting"):
+        elif self.phase in ("training", "predicting", "augmenting"):
             was_training = self.phase == "training"
             self.client.send("stop")
             self._set("stopping", "Finishing the step and saving ..." if was_training else "Stopping ...")
+
+    def preview_augmentation(self) -> None:
+        """Show what augmentation does to patches of the images, as it is set now; each call shows other changes."""
+        if self.busy or self._closed:
+            return
+        try:
+            start = self._checked_start(self.settings)
+        except SegNetError as error:
+            self._say_error(error)
+            return
+        self._augmentation, written = self._scratch.new_folder(), snapshot.Written()
+        self._set("preparing", "Handing the images over ...")
+        settings = settings_of(self.settings, start)
+        steps = snapshot.write_run(self.data, settings, start, self._augmentation, written)
+        self.steps.run("snapshot", steps, lambda: self._augment(written), self._on_job_failed)
+
+    def _augment(self, written: snapshot.Written) -> None:
+        if written.run is not None:
+            self._augmentations += 1
+            self.client.start()
+            self._set("augmenting", "Augmenting some patches ...")
+            self.client.send("preview-augmentation", run=str(written.run.path), seed=self._augmentations)
+
+    def _end_augmentation(self) -> bool:
+        """Forget the preview of augmentation that is going on; returns whether there was one."""
+        folder, self._augmentation = self._augmentation, None
+        if folder is not None:
+            self.steps.run(f"remove {folder.name}", self._scratch.remove_steps(folder))
+        return folder is not None
 
     # -------------------------------------------------------------- predicting
 
@@ -235,7 +274,7 @@ class Session(QObject):
         try:
             info = self.models.info()
             wanted = snapshot.wanted_inputs(self.data, self.settings.all_pairs)
-            snapshot.check_channels(wanted, info)
+            snapshot.check_inputs(wanted, info)
         except SegNetError as error:
             self._say_error(error)
             return
@@ -318,7 +357,15 @@ class Session(QObject):
                 return
         self.steps.run(f"show {event.name}", self.answers.show_steps(event), self._pass_on_what_was_said)
 
+    def _on_augmented(self, event: events.Augmented) -> None:
+        if self._augmentation is not None:
+            self.augmentation_layers.show(event, self.data.images[0] if self.data.images else None)
+
     def _on_finished(self, event: events.Finished) -> None:
+        if self._end_augmentation():
+            done = "Augmented patches are shown beside the image: a row a place, the unchanged patch first."
+            self._set("idle", "Stopped." if event.reason == "stopped" else done)
+            return
         if self._prediction is not None:
             words = self._prediction.end(event.reason)
             self._end_prediction()
@@ -346,8 +393,9 @@ class Session(QObject):
         was, prediction = self.phase, self._prediction
         self._drop_preparation()
         self._end_prediction()
+        augmented = self._end_augmentation()
         run = self.models.run
-        if run is not None and prediction is None and was in ("training", "stopping"):
+        if run is not None and prediction is None and not augmented and was in ("training", "stopping"):
             # Such as a full disk: once mended, it can go on.
             self.resumable = run if recovery.epochs_done(run) else None
             if self.resumable is None:
@@ -368,6 +416,8 @@ class Session(QObject):
             self._set(was, sentences.death(how, was, loaded, said, self.client.log), is_error=True)
             return
         self._end_prediction()
+        if self._end_augmentation():
+            was = "augmenting"
         if prediction is not None:
             was = "predicting"
         words = sentences.death(how, was, loaded, said, self.client.log)
@@ -384,6 +434,7 @@ class Session(QObject):
 
     def _on_job_failed(self, error: SegNetError) -> None:
         self._end_prediction()
+        self._end_augmentation()
         self._say_error(error, "idle")
 
     # ------------------------------------------------------------------- words

@@ -13,7 +13,7 @@ from napari.layers import Image, Labels
 from napari_segnet import _layers
 from napari_segnet._widgets import recovery
 from napari_segnet._widgets.answers import Shown
-from napari_segnet._widgets.data_choice import DataChoice, LayerPair
+from napari_segnet._widgets.data_choice import DataChoice, LayerPair, check_volume
 from napari_segnet._widgets.labelling import FilePair
 from napari_segnet._widgets.settings import Settings
 from napari_segnet.axes import view
@@ -62,13 +62,18 @@ def write_run(
     config = settings.run_config(data.config(start))
     pairs = data.everything()
     names = _names(pairs)
-    run = RunFolder.create(new_run_path(parent, names[0]), config)
     records: list[PairRecord] = []
+    for name, pair in zip(names, pairs, strict=True):
+        if isinstance(pair, FilePair):
+            (record,) = make_records(Pairing(((pair.image, pair.labels),), (), ()))
+            spatial = settings.spatial if start is None else start.axes
+            check_volume(pair.image.name, record.axes, spatial, start is not None)
+            records.append(record.replace(name=name))
+            yield
+    run = RunFolder.create(new_run_path(parent, names[0]), config)
     layers: dict[str, tuple[list[Image], Labels]] = {}
     for name, pair in zip(names, pairs, strict=True):
         if isinstance(pair, FilePair):
-            records += [r.replace(name=name) for r in make_records(Pairing(((pair.image, pair.labels),), (), ()))]
-            yield
             continue
         images, labels = pair.layers()
         if not images or labels is None:
@@ -79,7 +84,9 @@ def write_run(
         written.shown[name] = Shown.of(images, pair.axes)
     try:
         recovery.write_layers(run, layers)
-        run.set_pairs(records)
+        # In the order of the list, whatever was looked at first.
+        place = {name: number for number, name in enumerate(names)}
+        run.set_pairs(sorted(records, key=lambda record: place[record.name]))
     except OSError as error:
         raise SegNetError(f"{run.path} can't be written: {error.strerror or error}.") from error
     written.run = run
@@ -120,11 +127,12 @@ def wanted_inputs(data: DataChoice, all_pairs: bool) -> list[LayerPair | FilePai
     return wanted
 
 
-def check_channels(wanted: list[LayerPair | FilePair], info: ModelInfo) -> None:
-    """Raise `DataError` for an image whose number of channels isn't the model's."""
+def check_inputs(wanted: list[LayerPair | FilePair], info: ModelInfo) -> None:
+    """Raise `DataError` for an image whose channels aren't the model's, or a plane where the model sees volumes."""
     for pair in wanted:
         if isinstance(pair, LayerPair):
             images, _ = pair.layers()
+            check_volume(images[0].name, pair.axes, info.axes, of_model=True)
             channels = sum(_layers.channels_of(image, pair.axes) for image in images)
             if channels != info.channels:
                 raise DataError(

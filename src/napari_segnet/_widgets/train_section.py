@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDoubleSpinBox, QFileDialog, QLabel, QToolButton, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QFileDialog, QLabel, QWidget
 
 from napari_segnet._widgets import parts
 from napari_segnet._widgets.advanced import AdvancedForm
@@ -28,17 +27,10 @@ class TrainSection(parts.Section):
         self._session = session
         self._add_choices()
         self.advanced = AdvancedForm(session)
-        self.fold = QToolButton()
-        self.fold.setText("Advanced")
-        self.fold.setToolTip("What the preset chooses can be changed here.")
-        self.fold.setCheckable(True)
-        self.fold.setAutoRaise(True)
-        self.fold.setArrowType(Qt.ArrowType.RightArrow)
-        self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.fold.toggled.connect(self._unfold)
+        self.fold = parts.fold("Advanced", "What the preset chooses can be changed here.", self.advanced)
+        self.fold.toggled.connect(self.advanced.refresh)
         self.body.addWidget(self.fold)
         self.body.addWidget(self.advanced)
-        self.advanced.hide()
         self._add_buttons()
         self.curves = Curves()
         self.body.addWidget(self.curves)
@@ -128,7 +120,7 @@ class TrainSection(parts.Section):
         known = session.models.known
         self.improve.setVisible(known is not None and not busy)
         self.improve.setEnabled(known is not None and not session.data.problem(known))
-        self.stop.setVisible(session.phase in ("preparing", "training", "predicting", "stopping"))
+        self.stop.setVisible(session.busy)
         self.stop.setEnabled(session.phase != "stopping")
         self.resume.setVisible(session.resumable is not None and not busy)
         self.resume.setStyleSheet("font-weight: bold;" if session.phase == "broken" else "")
@@ -182,10 +174,6 @@ class TrainSection(parts.Section):
             self._session.tell(error)
             path = None
         self._change(start_from=path)
-
-    def _unfold(self, on: bool) -> None:
-        self.fold.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
-        self.advanced.setVisible(on)
 
 
 def ask_for_model(parent: QWidget) -> Path | None:

@@ -101,6 +101,11 @@ class TrainingPair:
         return self.opened.item_shape
 
     @property
+    def pixel_size(self) -> tuple[float, ...] | None:
+        """Size of a pixel along [Z], Y, X, where the file says it."""
+        return self.opened.record.pixel_size
+
+    @property
     def channels(self) -> int:
         """Number of channels, over all files of the image."""
         return self.opened.channels

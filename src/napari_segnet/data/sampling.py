@@ -47,7 +47,8 @@ class ImageCache:
         image = self._open(pair)
         if pair not in self._limits:
             self._limits[pair] = self._normalization.limits(image)
-        return scale(np.asarray(image[(slice(None), *window)]), *self._limits[pair])
+        block = np.asarray(image[(slice(None), *window)])
+        return scale(block, *self._limits[pair], self._normalization.clip)
 
     def _open(self, pair: int) -> Any:
         if pair in self._images:
@@ -66,24 +67,31 @@ class ImageCache:
         return kept
 
 
+Place = tuple[int, ...]
+"""Number of a region, and the middle of a window in it along [Z], Y, X."""
+
+
 @dataclass(frozen=True)
 class Windows:
     """A batch of windows, of planes or (with a W more) of volumes.
 
-    images (B, C, W, W) float32, targets (B, W, W) uint8, guide (B, K, W, W) float16 or None.
+    images (B, C, W, W) float32, targets (B, W, W) uint8, guide (B, K, W, W) float16 or None, weights of pixels
+    (B, W, W) float16 or None; `places` says where each was cut.
     """
 
     images: NDArray[np.float32]
     targets: NDArray[np.uint8]
     guide: NDArray[np.float16] | None = None
+    weights: NDArray[np.float16] | None = None
+    places: tuple[Place, ...] = ()
 
 
 class PatchSampler:
     """Draws windows around annotated pixels.
 
     Half of the patches are balanced over classes, so that a rare class is seen as often as a common one; half
-    follow the annotation as it is, so that its proportions are learned too. What is drawn depends on the seed and
-    the number of the step alone: a resumed run draws the same.
+    follow the annotation as it is, so that its proportions are learned too. What is drawn depends on the seed,
+    the number of the step, and what is to be shown again: a resumed run draws the same.
 
     Parameters
     ----------
@@ -92,16 +100,25 @@ class PatchSampler:
     regions : sequence of Region
         Where windows may come from; they are mirrored at a region's border.
     seed : int
+    balanced : float
+        Share of patches that are balanced over classes.
     """
 
     def __init__(
-        self, cache: ImageCache, targets: Sequence[NDArray[np.uint8]], regions: Sequence[Region], seed: int
+        self,
+        cache: ImageCache,
+        targets: Sequence[NDArray[np.uint8]],
+        regions: Sequence[Region],
+        seed: int,
+        balanced: float = 0.5,
     ) -> None:
         self._cache, self._targets, self._regions, self._seed = cache, targets, regions, seed
+        self._balanced = balanced
         rng = np.random.default_rng([seed, 1])
         self._places: list[tuple[int, int, NDArray[np.int64]]] = []  # region, class, flat positions
         self._sizes: list[int] = []
         self._guide: dict[int, NDArray[np.float16]] = {}
+        self._weights: Sequence[NDArray[np.float16]] = ()
         for number, region in enumerate(regions):
             part = targets[region.pair][region.slices].ravel()
             for value in np.unique(part[part != IGNORE]).tolist():
@@ -123,7 +140,11 @@ class PatchSampler:
         """
         self._guide = guide
 
-    def draw(self, step: int, number: int, size: int | Sequence[int]) -> Windows:
+    def weigh_by(self, weights: Sequence[NDArray[np.float16]]) -> None:
+        """Take weights of pixels, an array for each region and shaped as it is."""
+        self._weights = weights
+
+    def draw(self, step: int, number: int, size: int | Sequence[int], again: Sequence[Place] = ()) -> Windows:
         """Draw windows for one step.
 
         Parameters
@@ -134,6 +155,8 @@ class PatchSampler:
             Windows in the batch.
         size : int, or sequence of int
             Side of a window, pixels, or its length along each axis.
+        again : sequence of Place
+            Where the last windows of the batch are to be cut, instead of by chance.
 
         Returns
         -------
@@ -141,16 +164,33 @@ class PatchSampler:
         """
         sizes = per_axis(size, len(self._regions[0].shape))
         rng = np.random.default_rng([self._seed, 2, step])
-        drawn = []
-        for index in range(number):
+        places: list[Place] = []
+        for index in range(number - len(again)):
             if self._guide and index % 3 == 2:
                 region = int(rng.choice(sorted(self._guide)))
-                place = np.array([int(rng.integers(length)) for length in self._regions[region].shape])
+                middle = np.array([int(rng.integers(length)) for length in self._regions[region].shape])
             else:
-                region, place = self._annotated_place(rng, balanced=index % 2 == 0, sizes=sizes)
-            drawn.append(self._window(region, tuple((place - np.array(sizes) // 2).tolist()), sizes))
-        guide = np.stack([g for _, _, g in drawn if g is not None]) if self._guide else None
-        return Windows(np.stack([i for i, _, _ in drawn]), np.stack([t for _, t, _ in drawn]), guide)
+                region, middle = self._annotated_place(
+                    rng, balanced=self._is_balanced(step, index, number), sizes=sizes
+                )
+            places.append((region, *middle.tolist()))
+        places += again
+        drawn = [
+            self._window(region, tuple((np.array(at) - np.array(sizes) // 2).tolist()), sizes) for region, *at in places
+        ]
+        images, targets, guides, weights = zip(*drawn, strict=True)
+        return Windows(
+            np.stack(images),
+            np.stack(targets),
+            np.stack(guides) if self._guide else None,
+            np.stack(weights) if self._weights else None,
+            tuple(places),
+        )
+
+    def _is_balanced(self, step: int, index: int, number: int) -> bool:
+        # Counted through all steps: with small batches, too, the share comes out right.
+        at = step * number + index
+        return int((at + 1) * self._balanced + 0.5) > int(at * self._balanced + 0.5)
 
     def _annotated_place(
         self, rng: np.random.Generator, *, balanced: bool, sizes: tuple[int, ...]
@@ -168,17 +208,20 @@ class PatchSampler:
 
     def _window(
         self, number: int, corner: tuple[int, ...], sizes: tuple[int, ...]
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float16] | None]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float16] | None, NDArray[np.float16] | None]:
         region = self._regions[number]
         image, target = read_window(self._cache, self._targets[region.pair], region, corner, sizes)
-        if not self._guide:
-            return image, target, None
-        if number not in self._guide:
+        lines = _mirrored(region, corner, sizes) if self._guide or self._weights else []
+        guide = weights = None
+        if self._weights:
+            weights = self._weights[number][np.ix_(*lines)]
+        if number in self._guide:
+            whole = self._guide[number]
+            guide = whole[np.ix_(np.arange(len(whole)), *lines)]
+        elif self._guide:
             # Probabilities that sum up to nothing: no guide here.
-            outputs = len(next(iter(self._guide.values())))
-            return image, target, np.zeros((outputs, *sizes), np.float16)
-        guide = self._guide[number]
-        return image, target, guide[np.ix_(np.arange(len(guide)), *_mirrored(region, corner, sizes))]
+            guide = np.zeros((len(next(iter(self._guide.values()))), *sizes), np.float16)
+        return image, target, guide, weights
 
 
 def read_window(

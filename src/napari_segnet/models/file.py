@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,11 +13,48 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from napari_segnet.errors import ConfigError, ModelFileError
-from napari_segnet.models.info import METADATA_KEY, ModelInfo, model_path, read_header, read_info
+from napari_segnet.models.info import (
+    METADATA_KEY,
+    Combine,
+    ModelInfo,
+    ensemble_info,
+    fold_models,
+    model_path,
+    read_header,
+    read_info,
+)
 from napari_segnet.models.registry import build_network
 from napari_segnet.run import write_atomically
 
 _SMALLEST_WITH_ENCODER = 1_000_000
+
+
+class Ensemble(nn.Module):
+    """Networks that answer together, in one file: the weights of the first are called ``member.0.NAME``.
+
+    It can't be called: members may see an image differently normalized and padded. `EnsemblePredictor` asks them.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.member = nn.ModuleList(networks)
+
+
+def join_models(models: Sequence[tuple[ModelInfo, nn.Module]], combine: Combine = "mean") -> tuple[ModelInfo, Ensemble]:
+    """Put models together; ensembles among them give their members.
+
+    Raises
+    ------
+    ConfigError
+        If there are none, or they differ in channels, axes, task or classes.
+    """
+    info = ensemble_info([info for info, _ in models], combine)
+    networks: list[nn.Module] = []
+    for _, network in models:
+        for one in network.member if isinstance(network, Ensemble) else [network]:
+            # A file holds each tensor once: a model that is named twice becomes two.
+            networks.append(copy.deepcopy(one) if any(one is other for other in networks) else one)
+    return info, Ensemble(networks)
 
 
 def write_model(path: Path, info: ModelInfo, network: nn.Module) -> None:
@@ -32,7 +71,7 @@ def write_model(path: Path, info: ModelInfo, network: nn.Module) -> None:
 
 
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[ModelInfo, nn.Module]:
-    """Load a model file, or the best model of a run folder.
+    """Load a model file, the best model of a run folder, or the models of all folds in a folder.
 
     The shapes in the file are compared with those of the network that its description asks for before the weights
     are read or allocated, so a wrong or hostile file costs next to nothing, whatever it asks for.
@@ -40,7 +79,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Mo
     Parameters
     ----------
     path : Path or str
-        A ``.safetensors`` file, or a run folder.
+        A ``.safetensors`` file, a run folder, or a folder of folds.
     device : torch.device or str
         Where the network goes.
 
@@ -48,13 +87,16 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Mo
     -------
     info : ModelInfo
     network : torch.nn.Module
-        In evaluation mode.
+        In evaluation mode. An `Ensemble` where `info` has members.
 
     Raises
     ------
     ModelFileError
         If it is damaged, was not written by napari-segnet, or doesn't hold what it says.
     """
+    folds = fold_models(path)
+    if folds:
+        return join_models([load_model(fold, device) for fold in folds])
     path = model_path(path)
     info = read_info(path)
     _compare_shapes(path, info)
@@ -67,7 +109,9 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Mo
 
 
 def build_like(info: ModelInfo) -> nn.Module:
-    """Build the network that `info` describes, with random weights."""
+    """Build the network, or the networks, that `info` describes, with random weights."""
+    if info.members:
+        return Ensemble([build_like(member) for member in info.members])
     return build_network(
         info.network,
         channels=info.channels,

@@ -59,7 +59,7 @@ class DynUNetOptions(Frozen):
     """Options of nnU-Net's network."""
 
     width: int = Field(32, ge=4, le=256, description="Channels at full resolution; doubled at each level, 320 at most.")
-    depth: int = Field(4, ge=1, le=7, description="How often the resolution is halved.")
+    depth: int = Field(4, ge=2, le=7, description="How often the resolution is halved.")
     flat_levels: int = Field(
         0, ge=0, le=7, description="First levels that neither pool nor convolve along Z, for thick planes."
     )

@@ -18,6 +18,7 @@ from napari_segnet.io.images import open_image
 from napari_segnet.io.write import open_output
 from napari_segnet.predict.jobs import SUFFIXES, Job, predict_jobs
 from napari_segnet.predict.predictor import Predictor
+from napari_segnet.predict.resampled import pixel_size_of
 from napari_segnet.predict.stacks import check_channels, predict_stack_into
 
 
@@ -46,7 +47,7 @@ def predict_stack(
     DataError
         If the image has other channels than the model.
     """
-    items = to_stack(image, axes, predictor.info.axes)
+    items = to_stack(image, axes, predictor.spatial)
     check_channels("The image", items, predictor.info)
     made: dict[str, NDArray[Any]] = {}
 
@@ -54,7 +55,10 @@ def predict_stack(
         made[output] = np.empty(shape, dtype)
         return contextlib.nullcontext(made[output])
 
-    for _ in predict_stack_into(predictor, items, sink, probabilities=True, uncertainty=True, instances=instances):
+    size = pixel_size_of(predictor, None, None)
+    for _ in predict_stack_into(
+        predictor, items, sink, probabilities=True, uncertainty=True, instances=instances, pixel_size=size
+    ):
         pass
     return made["labels"], np.moveaxis(made["probabilities"], -3, 0), made["uncertainty"]
 

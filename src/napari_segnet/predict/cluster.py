@@ -10,7 +10,7 @@ from napari_segnet import events
 from napari_segnet.config import PredictConfig, validated
 from napari_segnet.errors import ConfigError, DataError, SegNetError
 from napari_segnet.io.pairing import list_images
-from napari_segnet.models.info import model_path, read_info
+from napari_segnet.models.info import read_info
 from napari_segnet.predict.files import predict_files
 from napari_segnet.predict.jobs import raise_first
 
@@ -53,7 +53,7 @@ def predict_on_cluster(
     """
     paths = [path.resolve() for path in list_images([Path(path) for path in inputs])]
     read_info(model)  # a wrong model is said here, before anything travels
-    file = model_path(model).resolve()
+    file = Path(model).resolve()
     settings = (config or PredictConfig()).model_dump()
     client, as_completed = _connect(address)
     with client, client.as_current():

@@ -106,4 +106,4 @@ def _job(path: Path, out: Path, axes: str | None, colours: Sequence[str] | None,
             colours=colours if output == "labels" else None,
         )
 
-    return Job(str(path), stack, write, targets)
+    return Job(str(path), stack, write, targets, lambda: (opened[-1].pixel_size, opened[-1].units))

@@ -13,8 +13,9 @@ from napari_segnet.axes import ImageStack
 from napari_segnet.config import PredictConfig
 from napari_segnet.devices import pick_device
 from napari_segnet.errors import DataError
-from napari_segnet.models.file import load_model
+from napari_segnet.predict.ensemble import make_predictor
 from napari_segnet.predict.predictor import Predictor
+from napari_segnet.predict.resampled import pixel_size_of, words_of
 from napari_segnet.predict.stacks import Sink, check_channels, predict_stack_into
 
 _SECONDS_BETWEEN_PROGRESS = 0.1
@@ -24,12 +25,16 @@ SUFFIXES = {"labels": "", "probabilities": "_probabilities", "uncertainty": "_un
 
 @dataclass(frozen=True)
 class Job:
-    """One image to predict: how its planes ("YX") or volumes ("ZYX") are opened, and where its outputs go."""
+    """One image to predict: how its planes ("YX") or volumes ("ZYX") are opened, and where its outputs go.
+
+    `pixel_size`, asked when it is open, says the size of a pixel along [Z], Y, X and its units.
+    """
 
     name: str
     open: Callable[[str], ImageStack]
     sink: Sink
     files: Mapping[str, Path]
+    pixel_size: Callable[[], tuple[Sequence[float] | None, str | None]] = lambda: (None, None)
 
 
 def predict_jobs(
@@ -58,8 +63,7 @@ def predict_jobs(
     config = config or PredictConfig()
     device = pick_device(config.device)
     notices: list[str] = []
-    info, network = load_model(model, device)
-    predictor = Predictor(network, info, config, device, on_notice=notices.append)
+    predictor = make_predictor(model, config, device, on_notice=notices.append)
     wanted = [
         name for name, on in (("labels", True), ("probabilities", probabilities), ("uncertainty", uncertainty)) if on
     ]
@@ -98,10 +102,23 @@ def raise_first(bad: Sequence[DataError], total: int) -> None:
 def _predict_one(
     predictor: Predictor, job: Job, probabilities: bool, uncertainty: bool, instances: bool, notices: list[str]
 ) -> Generator[events.Event]:
-    items = job.open(predictor.info.axes)
+    items = job.open(predictor.spatial)
     check_channels(job.name, items, predictor.info)
+    size = pixel_size_of(predictor, *job.pixel_size())
+    if predictor.info.resampled and size is None:
+        notices.append(
+            f"{job.name} doesn't say how large its pixels are, so it is predicted as it is. The model knows pixels of "
+            f"{words_of(predictor.info)}: if others are in the image, say how large with --pixel-size."
+        )
     steps = predict_stack_into(
-        predictor, items, job.sink, probabilities=probabilities, uncertainty=uncertainty, instances=instances
+        predictor,
+        items,
+        job.sink,
+        probabilities=probabilities,
+        uncertainty=uncertainty,
+        instances=instances,
+        pixel_size=size,
+        voxel=job.pixel_size()[0],
     )
     said = 0.0
     with contextlib.closing(steps):

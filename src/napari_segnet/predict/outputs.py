@@ -70,6 +70,7 @@ def uncertainty(log_probabilities: Tensor) -> Tensor:
 
 Symmetry = tuple[int, bool, bool]
 """Quarter turns in the plane, whether X is mirrored, and whether Z is."""
+AS_IT_IS: Symmetry = (0, False, False)
 
 
 def symmetries(ndim: int) -> Sequence[Symmetry]:

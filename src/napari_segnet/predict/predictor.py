@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,17 +24,20 @@ from napari_segnet.devices import (
     pick_device,
     reused_memory,
 )
-from napari_segnet.errors import DataError, SegNetError
+from napari_segnet.errors import ConfigError, DataError, SegNetError
 from napari_segnet.models.info import ModelInfo
-from napari_segnet.predict import outputs
+from napari_segnet.predict import crf, outputs, scales
 from napari_segnet.predict.classes import output_classes
 from napari_segnet.predict.folding import fold_normalization
 from napari_segnet.predict.memory import bytes_per_pixel
 from napari_segnet.predict.reading import TileReader
-from napari_segnet.predict.tiles import Tile, plan, round_up
+from napari_segnet.predict.tiles import Span, Tile, plan, round_up
 
 _TILE, _VOLUME_TILE, _SMALLEST_TILE = 1024, 128, 32
 """Sides of what is kept of a tile, pixels: of a plane, of a volume, and the least when memory is short."""
+
+Limits = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""What becomes -1 and 1 in each channel."""
 
 __all__ = ["Predictor", "Wanted", "output_classes"]
 
@@ -77,6 +80,11 @@ class Predictor:
     on_notice : callable, optional
         Told in a sentence when memory is short and tiles were made smaller.
 
+    Raises
+    ------
+    ConfigError
+        If a CRF is asked for, but the model predicts volumes.
+
     Attributes
     ----------
     classes : tuple of LabelClass
@@ -85,6 +93,8 @@ class Predictor:
         The smallest unsigned type that holds their values.
     halo : tuple of int, or None
         What is cut off each side of a tile along each axis, pixels; None: the whole image is one tile.
+    strides : tuple of int
+        What the sides and places of tiles have to be multiples of, pixels: at each size that they are seen in, too.
     """
 
     def __init__(
@@ -103,15 +113,27 @@ class Predictor:
         self.label_dtype = np.dtype(np.min_scalar_type(max(c.value for c in self.classes)))
         halo = info.receptive_field if config.exact else info.halo if config.halo is None else config.halo
         self._ndim = len(info.axes)
-        self.halo = None if halo is None else per_axis(halo, self._ndim)
+        if config.crf and self._ndim != 2:
+            raise ConfigError(f"A CRF refines planes, but this model predicts volumes ({info.axes}).", "Leave it out.")
+        self._scales = scales.all_scales(config.tta_scales)
+        self.strides = scales.tile_strides(info.strides, self._scales)
+        self.halo = None if halo is None else scales.wide_halo(per_axis(halo, self._ndim), self._scales)
         self._values = np.array([c.value for c in self.classes], self.label_dtype)
         self._on_notice = on_notice or (lambda _text: None)
         self._autocast = autocast_dtype(self.device, "float32" if config.exact else config.precision)
         self._core = config.tile or (_VOLUME_TILE if self._ndim == 3 else _TILE)
         self._batch_size = config.batch_size
         self._bytes_per_pixel: float | None = None
+        self._network = self._make_ready(network)
+
+    def _make_ready(self, network: nn.Module) -> nn.Module:
         network = network.to(self.device, memory_format=channels_last(self._ndim)).eval()  # type: ignore[call-overload]
-        self._network = network if config.exact else fold_normalization(network, info.channels, info.strides)
+        return network if self.config.exact else fold_normalization(network, self.info.channels, self.info.strides)
+
+    @property
+    def spatial(self) -> str:
+        """The axes of what images are cut into: those that the model sees, or of volumes for orthoplanes."""
+        return "ZYX" if self.config.orthoplanes else self.info.axes
 
     def empty_outputs(
         self, shape: tuple[int, ...], *, probabilities: bool = False, uncertainty: bool = False
@@ -188,12 +210,40 @@ class Predictor:
         Yields
         ------
         (done, total) : (int, int)
-            Tiles. When memory ran out, counting starts again with smaller ones.
+            Tiles, and the iterations of a CRF. When memory ran out, counting starts again with smaller tiles.
         """
         self._check(image)
         _check_outputs(wanted, image.shape[1:], len(self.classes))
-        low, high = limits or self.info.normalization.limits(image)
-        reader = TileReader(image, low, high, self.device)
+        limits = limits or self.info.normalization.limits(image)
+        yield from (self._iterate_refined if self.config.crf else self._iterate_tiles)(image, wanted, limits)
+
+    def _iterate_refined(self, image: Any, wanted: Wanted, limits: Limits) -> Iterator[tuple[int, int]]:
+        """Predict the probabilities of the whole plane, refine them with a CRF, and write what is wanted of that."""
+        shape = tuple(image.shape[1:])
+        device = crf.choose_device(self.device, len(self.classes), self.info.channels, shape)
+        if device.type != self.device.type:
+            self._on_notice(f"The CRF is computed on the CPU: {self.device} can't do it, or has not memory enough.")
+        options = self.config.crf_options
+        joined = np.empty((len(self.classes), *shape), np.float32)
+        total = 0
+        for done, total in self._iterate_tiles(image, Wanted(probabilities=joined, interior=wanted.interior), limits):
+            yield done, total + options.iterations
+        colours = torch.from_numpy(crf.colours_of(np.asarray(image[...]), self.info.normalization, limits)).to(device)
+        refined = torch.from_numpy(joined).to(device)
+        steps = crf.mean_field(refined, colours, options)
+        for n in range(1, options.iterations + 1):
+            refined = next(steps)
+            if n < options.iterations:
+                yield total + n, total + options.iterations
+        whole = Tile(tuple(Span(0, length, 0, length) for length in shape))
+        wanted = replace(wanted, interior=None)
+        logarithms = refined[None].clamp_min(1e-30).log()
+        answers = {name: answer.cpu() for name, answer in _answers(logarithms, wanted).items()}
+        self._finish(_Batch([whole], [answers], ready=None), wanted)
+        yield total + options.iterations, total + options.iterations
+
+    def _iterate_tiles(self, image: Any, wanted: Wanted, limits: Limits) -> Iterator[tuple[int, int]]:
+        reader = self.open_reader(image, limits)
         while True:
             tiles = self._plan(image.shape[1:])
             try:
@@ -206,6 +256,11 @@ class Predictor:
             # Only here are the error, and the tensors that it holds, gone: now there is memory to go on with.
             empty_cache(self.device)
             self._shrink(tiles)
+
+    def open_reader(self, image: Any, limits: Limits) -> Any:
+        """Return what reads the tiles of an image as the network sees them."""
+        low, high = limits
+        return TileReader(image, low, high, self.info.normalization.clip, self.device)
 
     def _check(self, image: Any) -> None:
         if image.ndim != 1 + self._ndim or 0 in image.shape:
@@ -228,13 +283,17 @@ class Predictor:
         return tiles
 
     def _estimate(self, tiles: Sequence[Tile]) -> float:
+        return math.prod(tiles[0].shape) * min(self._batch_size, len(tiles)) * self.memory_per_pixel()
+
+    def memory_per_pixel(self) -> float:
+        """Return the memory that the network takes for each pixel of a tile, at the largest of its sizes; bytes."""
         if self._bytes_per_pixel is None:
             with self._precision():
                 self._bytes_per_pixel = bytes_per_pixel(self._network, self.info.channels, self.info.strides)
-        return math.prod(tiles[0].shape) * min(self._batch_size, len(tiles)) * self._bytes_per_pixel
+        return self._bytes_per_pixel * max(self._scales) ** self._ndim
 
     def _cut(self, shape: tuple[int, ...]) -> list[Tile]:
-        strides = self.info.strides
+        strides = self.strides
         if self.halo is None:
             whole = [round_up(length, stride) for length, stride in zip(shape, strides, strict=True)]
             return plan(shape, whole, 0, strides)
@@ -253,7 +312,7 @@ class Predictor:
                 "to see in one piece to be exact.",
                 "Predict without --exact, or on a device with more memory.",
             )
-        if smaller < max(_SMALLEST_TILE, *self.info.strides):
+        if smaller < max(_SMALLEST_TILE, *self.strides):
             raise SegNetError(
                 f"There is not memory enough, even for tiles of {side} pixels.",
                 "Close other programs that use this device, or use --device cpu.",
@@ -288,48 +347,49 @@ class Predictor:
             waiting = begun
 
     def _begin(self, reader: TileReader, tiles: Sequence[Tile], wanted: Wanted) -> _Batch:
-        logits = self._forward(reader.read(tiles))
-        if logits.shape[1] != self.info.outputs:
-            raise SegNetError(f"The network has {logits.shape[1]} outputs instead of {self.info.outputs}.")
-        answers = [
-            self._to_host(self._answers(logits[(slice(n, n + 1), slice(None), *tile.core)], wanted))
-            for n, tile in enumerate(tiles)
-        ]
+        answers = [self._to_host(answers) for answers in self._answer_tiles(reader, tiles, wanted)]
         ready = None
         if self.device.type == "cuda":
             ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             ready.record(torch.cuda.current_stream(self.device))
         return _Batch(tiles, answers, ready)
 
+    def _answer_tiles(self, reader: Any, tiles: Sequence[Tile], wanted: Wanted) -> Iterator[dict[str, Tensor]]:
+        for logits in self.tile_logits(reader, tiles):
+            yield self._answers(logits, wanted)
+
+    def tile_logits(self, reader: TileReader, tiles: Sequence[Tile]) -> Iterator[Tensor]:
+        """Yield the logits (1, K, [Z], Y, X) of what is kept of each tile."""
+        logits = self._forward(reader.read(tiles))
+        if logits.shape[1] != self.info.outputs:
+            raise SegNetError(f"The network has {logits.shape[1]} outputs instead of {self.info.outputs}.")
+        for n, tile in enumerate(tiles):
+            yield logits[(slice(n, n + 1), slice(None), *tile.core)]
+
     def _forward(self, batch: Tensor) -> Tensor:
-        if not self.config.tta:
+        if not self.config.tta and len(self._scales) == 1:
             logits: Tensor = self._network(batch)
             return logits
         mean: Tensor | None = None
-        symmetries = outputs.symmetries(self._ndim)
-        for symmetry in symmetries:
-            turned = outputs.transform(batch, symmetry).contiguous(memory_format=channels_last(self._ndim))
-            answer = outputs.transform_back(self._network(turned).float().softmax(dim=1), symmetry)
-            mean = answer if mean is None else mean.add_(answer)
+        symmetries = outputs.symmetries(self._ndim) if self.config.tta else [outputs.AS_IT_IS]
+        for scale in self._scales:
+            sized = scales.resize(batch, [round(length * scale) for length in batch.shape[2:]])
+            for symmetry in symmetries:
+                turned = outputs.transform(sized, symmetry).contiguous(memory_format=channels_last(self._ndim))
+                answer = outputs.transform_back(self._network(turned).float().softmax(dim=1), symmetry)
+                answer = scales.resize(answer, batch.shape[2:])
+                mean = answer if mean is None else mean.add_(answer)
         assert mean is not None
         # Logarithms of probabilities are logits: from here on it is as without averaging.
-        return mean.div_(len(symmetries)).clamp_min_(1e-30).log_()
+        return mean.div_(len(self._scales) * len(symmetries)).clamp_min_(1e-30).log_()
 
     def _answers(self, logits: Tensor, wanted: Wanted) -> dict[str, Tensor]:
-        found = {}
+        inside = {}
         if wanted.interior is not None:
-            found["interior"] = logits.float().softmax(dim=1)[0, 1]
+            inside["interior"] = logits.float().softmax(dim=1)[0, 1]
         if self.info.task == "instances":
             logits = outputs.join_object(logits)
-        if wanted.labels is not None:
-            found["labels"] = outputs.class_index(logits)[0]
-        if wanted.probabilities is not None or wanted.uncertainty is not None:
-            logarithms = logits.float().log_softmax(dim=1)
-            if wanted.uncertainty is not None:
-                found["uncertainty"] = outputs.uncertainty(logarithms)[0]
-            if wanted.probabilities is not None:
-                found["probabilities"] = logarithms.exp()[0]
-        return found
+        return inside | _answers(logits, wanted)
 
     def _to_host(self, answers: dict[str, Tensor]) -> dict[str, Tensor]:
         if self.device.type != "cuda":
@@ -358,6 +418,20 @@ class Predictor:
         if (self._values == np.arange(len(self._values)) + first).all():
             return index if first == 0 else index.astype(self.label_dtype, copy=False) + first
         return self._values.take(index)
+
+
+def _answers(logits: Tensor, wanted: Wanted) -> dict[str, Tensor]:
+    """Return what is wanted of the logits (1, K, [Z], Y, X) of the classes that labels have."""
+    found = {}
+    if wanted.labels is not None:
+        found["labels"] = outputs.class_index(logits)[0]
+    if wanted.probabilities is not None or wanted.uncertainty is not None:
+        logarithms = logits.float().log_softmax(dim=1)
+        if wanted.uncertainty is not None:
+            found["uncertainty"] = outputs.uncertainty(logarithms)[0]
+        if wanted.probabilities is not None:
+            found["probabilities"] = logarithms.exp()[0]
+    return found
 
 
 def _check_outputs(wanted: Wanted, shape: tuple[int, ...], classes: int) -> None:

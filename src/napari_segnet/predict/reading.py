@@ -23,6 +23,8 @@ class TileReader:
         Numpy, memory map, zarr or dask: it is only sliced.
     low, high : (C,) float32
         Limits from `Normalization.limits`.
+    clip : float
+        `Normalization.clip`.
     device : torch.device
         Where the network is.
 
@@ -32,8 +34,10 @@ class TileReader:
     temporary arrays: on a CPU the cast is the copy into the buffer; to a GPU 8-bit images travel as bytes.
     """
 
-    def __init__(self, image: Any, low: NDArray[np.float32], high: NDArray[np.float32], device: torch.device) -> None:
-        self.image = image
+    def __init__(
+        self, image: Any, low: NDArray[np.float32], high: NDArray[np.float32], clip: float, device: torch.device
+    ) -> None:
+        self.image, self.clip = image, clip
         self.device = device
         self.floating = np.dtype(image.dtype).kind == "f"
         shape = (1, len(low)) + (1,) * (len(image.shape) - 1)
@@ -59,8 +63,8 @@ class TileReader:
                 buffer[n].copy_(self._host_copy(block), non_blocking=self.device.type == "cuda")
         buffer.sub_(self.centre).div_(self.half)
         if self.floating:
-            buffer.nan_to_num_(nan=-1.0, posinf=3.0, neginf=-3.0)
-        return buffer.clamp_(-3.0, 3.0)
+            buffer.nan_to_num_(nan=-1.0, posinf=self.clip, neginf=-self.clip)
+        return buffer.clamp_(-self.clip, self.clip)
 
     def _host_copy(self, block: NDArray[Any]) -> Tensor:
         dtype = torch.uint8 if block.dtype == np.uint8 else torch.float32

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +14,9 @@ from napari_segnet.errors import DataError
 from napari_segnet.io.write import smallest_unsigned
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.predict.instances import to_instances
+from napari_segnet.predict.orthoplanes import OrthoplanePredictor
 from napari_segnet.predict.predictor import Predictor, Wanted
+from napari_segnet.predict.resampled import iterate_at, shape_for
 
 
 class Sink(Protocol):
@@ -70,6 +72,8 @@ def predict_stack_into(
     probabilities: bool = False,
     uncertainty: bool = False,
     instances: bool = False,
+    pixel_size: Sequence[float] | None = None,
+    voxel: Sequence[float] | None = None,
 ) -> Generator[tuple[int, int]]:
     """Predict all planes, or all volumes, of an image.
 
@@ -85,6 +89,11 @@ def predict_stack_into(
     instances : bool
         Number objects, through Z where there is one and anew in each T, instead of naming classes. The labels
         are then held in memory until all are found.
+    pixel_size : sequence of float, optional
+        Size of a pixel along [Z], Y, X in the units of the model, from `resampled.pixel_size_of`: where the model
+        knows images of one pixel size, this one is resampled to it, and the outputs back.
+    voxel : sequence of float, optional
+        Size of a pixel along [Z], Y, X as the file tells it: orthoplanes are stretched by it.
 
     Yields
     ------
@@ -110,14 +119,18 @@ def predict_stack_into(
             opened["uncertainty"] = stack.enter_context(sink("uncertainty", shape, np.float32, axes))
         if inside:
             opened["interior"] = np.empty(shape, np.float32)
-        yield from _predict_items(predictor, items, opened)
+        seen = shape_for(predictor.info, items.item_shape, pixel_size)
+        applied = OrthoplanePredictor(predictor, voxel) if predictor.config.orthoplanes else predictor
+        yield from _predict_items(applied, items, opened, seen)
         if instances:
             objects = number_objects(opened["labels"], opened.get("interior"), axes, predictor)
             with sink("labels", shape, smallest_unsigned(int(objects.max())), axes) as output:
                 output[...] = objects
 
 
-def _predict_items(predictor: Predictor, items: ImageStack, outputs: dict[str, Any]) -> Iterator[tuple[int, int]]:
+def _predict_items(
+    predictor: Predictor | OrthoplanePredictor, items: ImageStack, outputs: dict[str, Any], seen: tuple[int, ...] | None
+) -> Iterator[tuple[int, int]]:
     for n in range(len(items)):
         place = dict(zip(items.leading_axes, items.index(n), strict=True))
         wanted = {}
@@ -125,7 +138,12 @@ def _predict_items(predictor: Predictor, items: ImageStack, outputs: dict[str, A
             of_classes = name == "probabilities"
             axes = items.axes.replace("Y", "CY") if of_classes else items.axes
             wanted[name] = OneItem(array, axes, "C" * of_classes + items.spatial, place)
-        for done, total in predictor.iterate(items[n], Wanted(**wanted)):
+        out = Wanted(**wanted)
+        if seen is None or isinstance(predictor, OrthoplanePredictor):
+            steps = predictor.iterate(items[n], out)
+        else:
+            steps = iterate_at(predictor, items[n], out, seen)
+        for done, total in steps:
             yield n * total + done, len(items) * total
 
 

@@ -23,13 +23,14 @@ class Patches:
     """Augmented patches of the sides P = [Z], Y, X.
 
     `images` (B, C, P); `targets` (B, P) uint8; `plain`, the images before their intensities were changed; `guide`
-    (B, K, P) or None.
+    (B, K, P) or None; `weights` of pixels (B, P) or None.
     """
 
     images: Tensor
     targets: Tensor
     plain: Tensor
     guide: Tensor | None = None
+    weights: Tensor | None = None
 
 
 def augment(
@@ -44,6 +45,7 @@ def augment(
     frequencies: Tensor | None = None,
     instances: bool = False,
     first_class: int = 1,
+    weights: Tensor | None = None,
 ) -> Patches:
     """Cut augmented patches out of windows: moved in one resampling, then pasted into, then recoloured.
 
@@ -68,19 +70,23 @@ def augment(
         Whether targets are background, interior and boundary of objects; copy-paste has to know.
     first_class : int
         The first class that copy-paste takes for objects: 1 where class 0 is background.
+    weights : (B, [Z], Y, X) float, optional
+        Weights of pixels, which move with the images.
 
     Returns
     -------
     Patches
-        Images and guide are resampled linearly, targets to the nearest pixel; all are mirrored beyond the window.
-        Images and guide keep their dtype, but are reckoned in float32.
+        Images, guide and weights are resampled linearly, targets to the nearest pixel; all are mirrored beyond the
+        window. Images, guide and weights keep their dtype, but are reckoned in float32.
     """
     axes, channels = targets.ndim - 1, images.shape[1]
     sides = per_axis(patch, axes)
     steps = relative_spacing(spacing, axes)
     rarity = rarities(targets, frequencies) if config.class_frequency else None
     draws = Draws(generator, len(images), config.probability, rarity)
-    together = images.float() if guide is None else torch.cat([images.float(), guide.float()], dim=1)
+    classes = 0 if guide is None else guide.shape[1]
+    riders = [guide, None if weights is None else weights[:, None]]
+    together = torch.cat([part.float() for part in (images, *riders) if part is not None], dim=1)
     moved, labels = resample(together, targets, sides, steps, config, draws)
     if config.copy_paste > 0:
         moved, labels = paste_objects(
@@ -91,5 +97,6 @@ def augment(
         change_intensities(plain, config, draws, steps).to(images.dtype),
         labels,
         plain.to(images.dtype),
-        None if guide is None else moved[:, channels:].to(guide.dtype),
+        None if guide is None else moved[:, channels : channels + classes].to(guide.dtype),
+        None if weights is None else moved[:, channels + classes].to(weights.dtype),
     )

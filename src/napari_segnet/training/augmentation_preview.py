@@ -188,7 +188,7 @@ def write_preview(
 
 def _spacing(ready: Prepared, axes: int) -> tuple[float, ...] | None:
     """Return the pixel size of the first image that says it."""
-    sizes = [pair.opened.record.pixel_size for pair in ready.pairs]
+    sizes = [pair.pixel_size for pair in ready.pairs]
     return next((size[-axes:] for size in sizes if size and len(size) >= axes and min(size[-axes:]) > 0), None)
 
 

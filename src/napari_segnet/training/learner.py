@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,11 +15,12 @@ from torch.nn import functional as F
 
 from napari_segnet.config import TrainConfig
 from napari_segnet.data.labels import IGNORE
+from napari_segnet.data.sampling import Place
 from napari_segnet.devices import autocast_dtype, channels_last
 from napari_segnet.errors import SegNetError
-from napari_segnet.training import averaging
+from napari_segnet.training import averaging, hard_patches
 from napari_segnet.training.deep_supervision import at_size, listening, plain
-from napari_segnet.training.losses import Loss, soft_cross_entropy
+from napari_segnet.training.losses import Loss, SegmentationLoss, soft_cross_entropy
 from napari_segnet.training.optimizers import optimizer_spec
 from napari_segnet.training.parameters import parameter_groups, separate_encoder
 from napari_segnet.training.schedule import Pace
@@ -33,7 +34,8 @@ class Counters:
     """The numbers of a run: what a checkpoint holds besides tensors.
 
     `batch_size` is how many patches are learned from at once: fewer than there are in a step where gradients are
-    accumulated. `collected` counts the weights in stochastic weight averaging.
+    accumulated. `collected` counts the weights in stochastic weight averaging. `hard` are places of patches with their
+    losses, see `hard_patches`.
     """
 
     step: int = 0
@@ -47,6 +49,7 @@ class Counters:
     batch_size: int = 0
     collected: int = 0
     frozen: bool = False
+    hard: list[list[float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,27 @@ class Batch:
     """Patches on the training device: images (B, C, [Z], Y, X), targets (B, [Z], Y, X) int64.
 
     `guide` (B, K, [Z], Y, X), where there is one, holds soft targets for pixels without annotation; its sum over the
-    classes is their weight in the loss.
+    classes is their weight in the loss. `weights` (B, [Z], Y, X) are those of pixels, for losses that have a place for
+    them. `places` say where patches come from, where the worst are to be shown again.
     """
 
     images: Tensor
     targets: Tensor
     guide: Tensor | None = None
+    weights: Tensor | None = None
+    places: tuple[Place, ...] = ()
 
     def parts(self, size: int) -> Iterator[Batch]:
         """Yield the batch in parts of at most `size` patches."""
         for start in range(0, len(self.images), size):
             part = slice(start, start + size)
-            yield Batch(self.images[part], self.targets[part], None if self.guide is None else self.guide[part])
+            yield Batch(
+                self.images[part],
+                self.targets[part],
+                None if self.guide is None else self.guide[part],
+                None if self.weights is None else self.weights[part],
+                self.places[part],
+            )
 
 
 class NotANumberError(SegNetError):
@@ -155,9 +167,11 @@ class Learner:
         torch.manual_seed(self.config.seed * 1_000_003 + self.counters.step)  # dropout draws from here
         self.optimizer.zero_grad(set_to_none=True)
         value, matrix = 0.0, np.array(self.counters.confusion)
+        each: list[float] = []
         for part in batch.parts(self.counters.batch_size):
             loss, logits = self._learn_from(part, len(part.images) / len(batch.images))
             value += loss
+            each += [float(self._judge(logits, one, part)) for one in range(len(part.places))]
             matrix += confusion(logits.argmax(dim=1), part.targets, logits.shape[1])
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
         self.optimizer.step()
@@ -166,7 +180,20 @@ class Learner:
         self.counters.loss_sum += value
         self.counters.loss_steps += 1
         self.counters.confusion = matrix.tolist()
+        self.counters.hard = hard_patches.remember(self.counters.hard, batch.places, each)
         return value
+
+    def _judge(self, logits: Tensor, number: int, part: Batch) -> Tensor:
+        """Return the loss of one patch by itself."""
+        one = slice(number, number + 1)
+        return self._compare(logits[one], part.targets[one], None if part.weights is None else part.weights[one])
+
+    def _compare(self, logits: Tensor, targets: Tensor, pixel_weights: Tensor | None) -> Tensor:
+        """Return the loss; only losses that have a place for weights of pixels are told of them."""
+        if pixel_weights is None:
+            return self.loss(logits, targets, self.weights)
+        loss = cast("SegmentationLoss", self.loss)
+        return loss(logits, targets, self.weights, pixel_weights=pixel_weights)
 
     def _set_pace(self, pace: Pace) -> None:
         for group in self.optimizer.param_groups:
@@ -187,12 +214,13 @@ class Learner:
         """Add the gradients of a part of a batch; returns its share of the loss, and its logits."""
         with listening(self.network) as coarse:
             logits = self.forward(self.network, part.images)
-        loss = self.loss(logits, part.targets, self.weights)
+        loss = self._compare(logits, part.targets, part.weights)
         if part.guide is not None:
             loss = loss + soft_cross_entropy(logits, part.guide, part.targets == IGNORE)
         value = self._finite(loss)
         for level, answer in enumerate(reversed(coarse), start=1):
-            loss = loss + 0.5**level * self.loss(answer.float(), at_size(part.targets, answer), self.weights)
+            coarse_weights = None if part.weights is None else at_size(part.weights, answer)
+            loss = loss + 0.5**level * self._compare(answer.float(), at_size(part.targets, answer), coarse_weights)
         if coarse:
             self._finite(loss)
         (loss * share).backward()  # type: ignore[no-untyped-call]

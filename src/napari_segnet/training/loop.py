@@ -16,6 +16,7 @@ from napari_segnet.config import TrainConfig
 from napari_segnet.data.sampling import PatchSampler
 from napari_segnet.devices import empty_cache, is_out_of_memory
 from napari_segnet.errors import SegNetError
+from napari_segnet.training import hard_patches
 from napari_segnet.training.augment import augment, window_size
 from napari_segnet.training.learner import Batch, Learner, confusion, dice_of
 from napari_segnet.training.schedule import pace
@@ -132,7 +133,9 @@ def draw_batch(learner: Learner, lesson: Lesson, config: TrainConfig, progress: 
     step = learner.counters.step
     # As many as a step takes, however many fit into memory at once.
     number = config.batch_size * config.accumulate
-    windows = lesson.sampler.draw(step, number, window_size(config.patch_size, config.augment, lesson.spacing))
+    size = window_size(config.patch_size, config.augment, lesson.spacing)
+    again = hard_patches.worst(learner.counters.hard, hard_patches.how_many(config.repeat_worst, step, number))
+    windows = lesson.sampler.draw(step, number, size, *([again] if again else []))
     # In a short run the network doesn't get beyond the forest: then the guide never fades completely.
     faded = min(1.0, progress / _GUIDE_ENDS, step / _GUIDE_STEPS)
     forest = _GUIDE_WEIGHT * (1 - faded) if windows.guide is not None else 0.0
@@ -147,6 +150,7 @@ def draw_batch(learner: Learner, lesson: Lesson, config: TrainConfig, progress: 
         frequencies=lesson.frequencies,
         instances=lesson.instances,
         first_class=lesson.first_class,
+        weights=torch.from_numpy(windows.weights).to(learner.device).float() if windows.weights is not None else None,
     )
     targets = patches.targets.long()
     guides = [forest * patches.guide] if patches.guide is not None else []
@@ -155,7 +159,8 @@ def draw_batch(learner: Learner, lesson: Lesson, config: TrainConfig, progress: 
         guides.append(own * learner.belief(patches.plain))
     if (remembered := learner.remembered(patches.plain, targets)) is not None:
         guides.append(_MEMORY_WEIGHT * remembered)
-    return Batch(patches.images, targets, torch.stack(guides).sum(dim=0) if guides else None)
+    guide = torch.stack(guides).sum(dim=0) if guides else None
+    return Batch(patches.images, targets, guide, patches.weights, windows.places if config.repeat_worst else ())
 
 
 def _try_step(learner: Learner, lesson: Lesson, config: TrainConfig, progress: float) -> float | None:

@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_segnet import presets
+from napari_segnet import presets, volumes
 from napari_segnet.axes import per_axis
 from napari_segnet.config import DataConfig, PatchSize, RunConfig
 from napari_segnet.data import checks, normalization
+from napari_segnet.data.duplicates import Lookalikes, join_groups
+from napari_segnet.data.folds import split_fold
 from napari_segnet.data.labels import (
     IGNORE,
     INSTANCE_OUTPUTS,
@@ -26,17 +28,19 @@ from napari_segnet.data.labels import (
     guess_meaning,
     more_careful,
 )
-from napari_segnet.data.pairs import TrainingPair, open_pairs
+from napari_segnet.data.pairs import OpenedRecord, TrainingPair, close_files, open_pairs
+from napari_segnet.data.resampling import at_one_size
 from napari_segnet.data.sampling import ImageCache, PatchSampler, read_window, validation_windows
 from napari_segnet.data.split import Region, Split, split
 from napari_segnet.devices import free_memory
 from napari_segnet.errors import DataError
-from napari_segnet.models.info import ModelInfo
+from napari_segnet.models.info import ModelInfo, same_classes
 from napari_segnet.models.registry import network_spec
-from napari_segnet.run import RunFolder
+from napari_segnet.run import PairRecord, RunFolder
 from napari_segnet.training.fitting import fit_patch
 from napari_segnet.training.forest import forest_guide, is_sparse
 from napari_segnet.training.loop import Lesson
+from napari_segnet.training.weighing import border_map, check_border_weight, loss_weights
 
 _MOST_VALIDATION_PIXELS = 16 * 256 * 256
 _MOST_LOOKS = 200
@@ -80,7 +84,7 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
         If something can't work, in a sentence.
     """
     config = run.config
-    spatial = start.axes if start else network_spec(config.model.network).axes
+    spatial, seen_as = _axes(run, device, start)
     pairs = open_pairs(run.pairs, spatial)
     if start is not None and start.channels != pairs[0].channels:
         raise DataError(
@@ -88,6 +92,7 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
             f"{pairs[0].channels}.",
             "Use images with the same channels, or train from scratch.",
         )
+    pairs, config, resized = resample_pairs(pairs, config, start)
     data, counts, words = complete_data(config.data, pairs, start)
     problems = checks.check_labels(counts, data, [c.value for c in start.classes] if start else ())
     _raise_first(problems)
@@ -98,16 +103,29 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
     data_print = _fingerprint(pairs, targets, outputs, device)
     asked = config.train.explicit()
     config, choices = presets.resolve(config.replace(data=data), data_print, fine_tunes=start is not None)
+    check_border_weight(config)
     config = fit_patch(config, len(spatial), pairs[0].channels, outputs, asked="patch_size" in asked)
-    fitted, image_problems = _look_at_images(pairs, config)
+    seen = Lookalikes()
+    fitted, image_problems = _look_at_images(pairs, config, seen)
     problems += image_problems
     _raise_first(problems)
     norm = start.normalization if start else fitted
+    if start and (data.window is not None or data.normalization != "auto") and norm != fitted:
+        choices["intensities"] = "scaled as the model to start from knows them, not as asked for."
     half = [side // 2 for side in per_axis(config.train.patch_size, len(spatial))]
-    parts = split(targets, [p.group for p in pairs], data.val_fraction, half, config.train.seed)
+    groups, copies = _groups(pairs, seen)
+    if copies:
+        problems.append(checks.Problem("warning", copies))
+    if data.folds:
+        parts = split_fold(targets, groups, data.fold, data.folds, config.train.seed)
+    else:
+        parts = split(targets, groups, data.val_fraction, half, config.train.seed)
     cache = ImageCache(pairs, norm, limit=free_memory(torch.device("cpu")) // 3)
     spacing = data_print.spacing[-len(spatial) :]
-    lesson, guided = _lesson(cache, targets, parts, config, outputs, start, spacing)
+    weights, weighed = loss_weights(_count(targets, parts.train, outputs), data, config.train.class_weights)
+    if weighed:
+        choices["weights"] = weighed
+    lesson, guided = _lesson(pairs, cache, targets, parts, config, outputs, start, spacing)
     if guided:
         choices["guide"] = "few pixels are painted: a random forest's answer leads the first steps."
     if lesson.anchored:
@@ -121,14 +139,56 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
         split=parts,
         lesson=lesson,
         outputs=outputs,
-        weights=torch.tensor([1.0] * outputs if data.task == "instances" else [c.weight for c in data.classes]),
-        choices={"labels": words, **choices, "validation": parts.words},
+        weights=torch.from_numpy(weights),
+        choices={"labels": words, **seen_as, **resized, **choices, "validation": parts.words},
         warnings=tuple(dict.fromkeys(p.text for p in problems)),
         fingerprint=_describe(data_print, pairs, targets),
     )
 
 
+def resample_pairs(
+    pairs: list[TrainingPair], config: RunConfig, start: ModelInfo | None
+) -> tuple[list[TrainingPair], RunConfig, dict[str, str]]:
+    """Bring images to one pixel size where that is asked for, or the model to start from knows them so.
+
+    What was found is written down: a resumed run, and the model, have to keep it.
+    """
+    wanted: float | tuple[float, ...] | str | None = config.data.pixel_size
+    units = None
+    if start is not None:
+        wanted, units = (start.pixel_size, start.units) if start.resampled else (None, None)
+    pairs, size, words = at_one_size(pairs, wanted, units)
+    if size is None and config.data.pixel_size is None:
+        return pairs, config, {}
+    config = config.replace(data={**config.data.explicit(), "pixel_size": size})
+    return pairs, config, {"pixels": words or "as they are: so the model to start from knows them."}
+
+
+def _axes(run: RunFolder, device: torch.device, start: ModelInfo | None) -> tuple[str, dict[str, str]]:
+    """Return what the network sees at once, planes or volumes, and a word on it where it was chosen here."""
+    if start is not None:
+        return start.axes, {}
+    if "network" in run.config.model.explicit():
+        return network_spec(run.config.model.network).axes, {}
+    close_files()
+    if not run.pairs:
+        return "YX", {}  # said where the pairs are opened
+    axes, words = volumes.axes_for([_stack_print(record) for record in run.pairs], device.type != "cpu")
+    return axes, {"axes": words} if words else {}
+
+
+def _stack_print(record: PairRecord) -> volumes.StackPrint:
+    if "Z" not in record.axes:
+        return volumes.StackPrint(0, None)
+    images = OpenedRecord(record).images
+    planes = dict(zip(images.axes, images.shape, strict=True))["Z"]
+    size = record.pixel_size
+    ratio = size[0] / max(size[1:]) if size is not None and len(size) == 3 and min(size) > 0 else None
+    return volumes.StackPrint(planes, ratio)
+
+
 def _lesson(
+    pairs: Sequence[TrainingPair],
     cache: ImageCache,
     targets: Sequence[NDArray[np.uint8]],
     parts: Split,
@@ -138,7 +198,9 @@ def _lesson(
     spacing: tuple[float, ...],
 ) -> tuple[Lesson, bool]:
     """Return what there is to learn from, and whether a forest guides the first steps."""
-    sampler = PatchSampler(cache, targets, parts.train, config.train.seed)
+    sampler = PatchSampler(cache, targets, parts.train, config.train.seed, config.train.balanced)
+    if config.train.border_weight:
+        sampler.weigh_by([border_map(pairs[r.pair].labels()[r.slices], config, spacing) for r in parts.train])
     sparse = is_sparse(targets, parts.train)
     known, missing = _known_classes(start, config.data, outputs)
     knows = known > 0
@@ -172,8 +234,7 @@ def _known_classes(start: ModelInfo | None, data: DataConfig, outputs: int) -> t
     if data.task == "instances":
         known = outputs if start else 0
     else:
-        learned = {c.value for c in start.classes} if start else set()
-        known = sum(c.value in learned for c in data.classes)
+        known = len(same_classes(start.classes, data.classes)) if start else 0
     return known, outputs - known
 
 
@@ -224,27 +285,39 @@ def _remembering(pairs: Sequence[TrainingPair], kept: list[NDArray[Any]]) -> Ite
         yield labels
 
 
-def _some(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
-    """Return at most some hundred pairs, evenly spread."""
-    return [pairs[round(i)] for i in np.linspace(0, len(pairs) - 1, min(len(pairs), _MOST_LOOKS))]
+def _groups(pairs: Sequence[TrainingPair], seen: Lookalikes) -> tuple[list[str], str]:
+    """Return what must not be divided by the split, and a warning of images that look the same."""
+    groups = [pair.group for pair in pairs]
+    if len(set(groups)) > 1:
+        seen.look_at_rest(pairs)
+    return join_groups(groups, [pair.shape for pair in pairs], seen.alike())
+
+
+def _some(pairs: Sequence[TrainingPair]) -> list[int]:
+    """Return the numbers of at most some hundred pairs, evenly spread."""
+    return [round(i) for i in np.linspace(0, len(pairs) - 1, min(len(pairs), _MOST_LOOKS))]
 
 
 def _look_at_images(
-    pairs: Sequence[TrainingPair], config: RunConfig
+    pairs: Sequence[TrainingPair], config: RunConfig, seen: Lookalikes
 ) -> tuple[normalization.Normalization, list[checks.Problem]]:
     """Fit the normalization and look for what can't be learned from: at one look, because decoding takes longest."""
     found: list[list[checks.Problem]] = []
-    fitted = normalization.fit(_checked(pairs, config.train.patch_size, found), config.data.normalization)
+    images = _checked(pairs, config.train.patch_size, found, seen)
+    fitted = normalization.fit(images, config.data.normalization, config.data.window)
     blank = [any(p.level == "error" for p in of_image) for of_image in found]
     # Black planes at the end of a stack are no reason to refuse the others.
     return fitted, [p if all(blank) else replace(p, level="warning") for of_image in found for p in of_image]
 
 
-def _checked(pairs: Sequence[TrainingPair], patch: PatchSize, found: list[list[checks.Problem]]) -> Iterator[Any]:
+def _checked(
+    pairs: Sequence[TrainingPair], patch: PatchSize, found: list[list[checks.Problem]], seen: Lookalikes
+) -> Iterator[Any]:
     """Yield images one at a time, and add what is wrong with each to `found`."""
-    for pair in _some(pairs):
-        image = pair.image()
-        found.append(checks.check_image(pair.name, image, patch))
+    for number in _some(pairs):
+        image = pairs[number].image()
+        found.append(checks.check_image(pairs[number].name, image, patch))
+        seen.look(number, image)
         yield image
 
 
@@ -293,7 +366,7 @@ def _fingerprint(
 
 def spacing_of(pairs: Sequence[TrainingPair]) -> tuple[float, float, float]:
     """Return the median size of a voxel along Z, Y and X; one where the files don't tell it."""
-    sizes = [pair.opened.record.pixel_size for pair in pairs]
+    sizes = [pair.pixel_size for pair in pairs]
     known = [size for size in sizes if size is not None and len(size) == 3 and min(size) > 0]
     if not known:
         return 1.0, 1.0, 1.0

@@ -12,6 +12,7 @@ from torch import nn
 from napari_segnet import events
 from napari_segnet.axes import per_axis
 from napari_segnet.data.normalization import Normalization
+from napari_segnet.data.resampling import units_of
 from napari_segnet.data.split import Region
 from napari_segnet.devices import channels_last
 from napari_segnet.models.file import load_model, write_model
@@ -46,6 +47,7 @@ def model_info(ready: Prepared, network: nn.Module, scores: dict[str, float]) ->
     patch = per_axis(ready.config.train.patch_size, len(axes))
     wide = [_UNMEASURED_HALO] * 2 if len(axes) == 2 else [side // 4 for side in patch]
     halo = tuple(round_up(border, stride) for border, stride in zip(wide, strides, strict=True))
+    size, units = ready.config.data.pixel_size, units_of(ready.pairs)
     record = ready.pairs[0].opened.record
     return ModelInfo(
         network=ready.config.model.network,
@@ -55,8 +57,9 @@ def model_info(ready: Prepared, network: nn.Module, scores: dict[str, float]) ->
         axes=axes,
         channels=ready.pairs[0].channels,
         outputs=ready.outputs,
-        pixel_size=record.pixel_size,
-        units=record.units,
+        pixel_size=size if isinstance(size, tuple) else record.pixel_size,
+        units=record.units if size is None else units,
+        resampled=size is not None,
         normalization=ready.normalization,
         task=ready.config.data.task,
         unlabelled=ready.config.data.unlabelled,
@@ -109,7 +112,7 @@ class Saver:
         network = network.to(memory_format=channels_last(len(info.axes)))  # type: ignore[call-overload]
         shown = self._ready.split.validation or self._ready.split.train
         images = [self._ready.cache.read(region.pair, _middle(region)) for region in shown[:4]]
-        plain = info.replace(normalization=Normalization(mode="none"))
+        plain = info.replace(normalization=Normalization(mode="none", clip=self._ready.normalization.clip))
         halo = measure_halo(network, plain, images, device=self._learner.device)
         write_model(self._run.model, info.replace(halo=halo), network)
         yield events.Finished(reason, str(self._run.model), self._scores())
