@@ -122,8 +122,13 @@ def _train(images: Path, labels: Path, out: Path, config: RunConfig) -> None:
         from napari_segnet.folds import create_folds
 
         _execute(create_folds(out, config, records))
-    else:
-        _execute(RunFolder.create(out, config, records).path)
+        return
+    run = RunFolder.create(out, config, records)
+    try:
+        _execute(run.path)
+    except SegNetError:
+        run.discard_unless_started()
+        raise
 
 
 @app.command("preview-augmentation")

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -182,6 +183,11 @@ class RunFolder:
             return "new"
         last = ends[-1]
         return "finished" if isinstance(last, events.Finished) and last.reason != "stopped" else "interrupted"
+
+    def discard_unless_started(self) -> None:
+        """Remove a run that ended before it learned anything, so that its name is free for the next try."""
+        if self.state() == "new" and not self.last.exists():
+            shutil.rmtree(self.path, ignore_errors=True)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -197,3 +197,13 @@ def test_a_disk_that_takes_no_more_is_a_sentence_and_nothing_is_half_written(dat
     left = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
     assert not [p for p in left if p.name.endswith(".tmp") or p.suffix == ".safetensors"]
     assert all(p.stat().st_size < limit for p in left)
+
+
+def test_a_run_that_can_not_begin_leaves_its_name_free(data, tmp_path):
+    out = tmp_path / "run"
+    asked = ["train", data / "images", data / "labels", "--out", out, "--epochs", 1, *TINY]
+    refused = segnet(*asked, "--network", "deeplabv3", "--encoder", "vgg16", "--set", "model.options={}", code=2)
+    assert "can't use the encoder 'vgg16'" in said(refused)
+    assert not out.exists()
+    segnet(*asked)
+    assert (out / "model.safetensors").exists()
