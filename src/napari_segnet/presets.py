@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from napari_segnet import volumes
-from napari_segnet.config import PresetName, RunConfig, merge, validated
+from napari_segnet.config import PresetName, RunConfig, TrainConfig, merge, validated
 from napari_segnet.errors import ConfigError
 from napari_segnet.training.optimizers import optimizer_spec
 from napari_segnet.training.schedule import schedule_spec
@@ -140,6 +141,23 @@ def _network(preset: PresetName, gpu: bool) -> tuple[dict[str, Any], str]:
     return {"network": "plain-unet", "options": options}, f"U-Net with {width} channels at full resolution."
 
 
+def _asked_for(mine: Mapping[str, Any]) -> dict[str, str]:
+    """Return words for what the user has set; none for a run that goes on, where everything is set."""
+    if set(mine) >= set(TrainConfig.model_fields):
+        return {}
+    words = {
+        "patch": ("patch_size", "{} pixels, as asked for."),
+        "batch": ("batch_size", "{} patches a step, as asked for."),
+        "length": ("epochs", "at most {} epochs, as asked for."),
+    }
+    found = {}
+    for choice, (name, text) in words.items():
+        value = mine.get(name)
+        if value is not None:
+            found[choice] = text.format(" x ".join(map(str, value)) if isinstance(value, list | tuple) else value)
+    return found
+
+
 def resolve(config: RunConfig, data: Fingerprint, *, fine_tunes: bool = False) -> tuple[RunConfig, dict[str, str]]:
     """Fill in what the user hasn't set from the preset.
 
@@ -183,6 +201,7 @@ def resolve(config: RunConfig, data: Fingerprint, *, fine_tunes: bool = False) -
         settings["train"]["epochs"] = None
         settings["train"]["patience"] = 1_000_000
         reasons["length"] = f"{mine['minutes']:g} minutes, as asked for."
+    reasons |= _asked_for(mine)
     merged = validated(RunConfig, merge(settings, explicit))
     if merged.train.epochs is None and merged.train.minutes is None:
         raise ConfigError("Neither epochs nor minutes are limited.", "Set train.epochs or train.minutes.")

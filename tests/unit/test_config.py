@@ -133,3 +133,13 @@ def test_a_changed_copy_is_validated_again():
 
 def test_merge_goes_into_sections():
     assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4}}) == {"a": {"b": 1, "c": 4}, "d": 3}
+
+
+def test_what_was_asked_for_is_said_instead_of_what_the_preset_would_choose():
+    asked = RunConfig().replace(train={"patch_size": 64, "epochs": 3})
+    config, reasons = resolve(asked, SMALL)
+    assert reasons["patch"] == "64 pixels, as asked for."
+    assert reasons["length"] == "at most 3 epochs, as asked for."
+    assert "patches a step, on" in reasons["batch"]
+    _, again = resolve(config, SMALL)
+    assert "as asked for" not in again["patch"]
