@@ -5,7 +5,7 @@ is for the test and seen by nobody; of the others a fifth is for validation. Bes
 the same minutes, the loop of MONAI's spleen tutorial: residual U-Net of widths 16 to 256, batch normalization, Dice
 loss, Adam 1e-4, two volumes a step, fp32; volumes are scaled by their own percentiles, and padded instead of cropped.
 
-    python benchmarks/volumes.py FOLDER [--minutes 15] [--threads 1] [--planes 0 5] [--network dynunet ...]
+    python benchmarks/volumes.py FOLDER [--minutes 15] [--threads 1] [--planes 0 5] [--network dynunet ...] [--set ...]
 
 With ``--threads 1`` minutes are CPU minutes. Nothing else should run.
 """
@@ -64,7 +64,7 @@ def mean_dice(answers: list[NDArray[np.uint8]], pairs: list[Pair]) -> tuple[floa
     return float(np.mean(rows)), np.mean(rows, axis=0).tolist()
 
 
-def ours(train: list[Pair], test: list[Pair], network: str, minutes: float, planes: int) -> str:
+def ours(train: list[Pair], test: list[Pair], network: str, minutes: float, planes: int, settings: list[str]) -> str:
     """Train as a user would; return the row of the table, and print the curve."""
     curve: list[str] = []
 
@@ -83,6 +83,7 @@ def ours(train: list[Pair], test: list[Pair], network: str, minutes: float, plan
         axes="ZYX",
         minutes=minutes,
         on_event=note,
+        settings=settings,
     )
     print(f"{network}, validation: {', '.join(curve)}", flush=True)
     began = time.perf_counter()
@@ -145,6 +146,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--planes", type=int, nargs="+", default=[0], help="Annotated planes a volume; 0: all.")
     parser.add_argument("--network", nargs="+", default=["dynunet"])
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="Settings, as for train.")
     parser.add_argument("--no-peer", action="store_true", help="Leave MONAI's tutorial out.")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -152,7 +154,7 @@ def main() -> None:
     print(f"{len(train)} volumes to learn from, {len(test)} for the test; {device_name(pick_device())}, "
           f"{arguments.threads} thread(s), {arguments.minutes:g} minutes.\n")  # fmt: skip
     rows = [
-        ours(train, test, network, arguments.minutes, planes)
+        ours(train, test, network, arguments.minutes, planes, arguments.set)
         for network in arguments.network
         for planes in arguments.planes
     ]
