@@ -255,6 +255,11 @@ def fitted(patch, network, asked=True, ndim=3, **options):
     return fit_patch(config, ndim, 1, 2, asked=asked).train.patch_size
 
 
+def test_one_number_is_the_side_of_a_cube():
+    assert fitted(16, "dynunet", width=4, depth=2) == (16, 16, 16)
+    assert fitted(32, "plain-unet", ndim=2) == 32
+
+
 def test_patches_are_rounded_up_or_refused_with_what_would_work():
     assert fitted((10, 37, 49), "dynunet", asked=False, width=4, depth=3, flat_levels=1) == (12, 40, 56)
     with pytest.raises(ConfigError, match=r"10 x 37 x 49 pixels don't fit.*4 x 8 x 8.*\[12, 40, 56\]"):

@@ -55,9 +55,10 @@ def fit_patch(config: RunConfig, ndim: int, channels: int, outputs: int, *, aske
             )
         patch = fitting
     _check_smallest(network, channels, patch, strides)
-    if patch == per_axis(size, ndim):
+    # One number is a square; a box has three, also where they are the same.
+    fitted = patch[0] if ndim == 2 else patch
+    if fitted == size:
         return config
-    fitted = patch[0] if ndim == 2 and len(set(patch)) == 1 else patch
     return config.replace(train={**config.train.explicit(), "patch_size": fitted})
 
 
