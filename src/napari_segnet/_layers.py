@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_segnet.axes import guess_axes, view
+from napari_segnet.axes import guess_axes, times, view
 from napari_segnet.errors import DataError, SegNetError
 from napari_segnet.io.write import nbytes, npy_steps
 from napari_segnet.run import PairRecord
@@ -164,7 +164,7 @@ def _numbers(values: Any) -> str:
 
 
 def _size(layer: Layer) -> str:
-    return " x ".join(str(n) for n in array_of(layer).shape)
+    return times(array_of(layer).shape)
 
 
 def _with_channel_axis(image: Image, axes: str) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ is asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +27,11 @@ def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
     if len(numbers) != ndim:
         raise ValueError(f"{value} is no number for each of {ndim} axes")
     return numbers
+
+
+def times(lengths: Iterable[int]) -> str:
+    """Return lengths as people write them: ``"12 x 34"``."""
+    return " x ".join(map(str, lengths))
 
 
 class ArrayLike(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from napari_segnet.axes import ArrayLike, ImageStack
+from napari_segnet.axes import ArrayLike, ImageStack, times
 from napari_segnet.errors import DataError
 
 
@@ -32,7 +32,7 @@ def join_channels(name: str, stacks: Sequence[ImageStack]) -> ImageStack:
         return stacks[0]
     shapes = {(*stack.leading, *stack.item_shape) for stack in stacks}
     if len(shapes) > 1:
-        sizes = ", ".join(" x ".join(map(str, shape)) for shape in sorted(shapes))
+        sizes = ", ".join(times(shape) for shape in sorted(shapes))
         raise DataError(f"The channels of {name} have different sizes: {sizes}.", "Choose images of one size.")
     return _JoinedStack(stacks)
 

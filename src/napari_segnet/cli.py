@@ -16,6 +16,7 @@ import typer
 from napari_segnet import __version__, completion
 from napari_segnet._console import Reporter, print_table
 from napari_segnet._process import prepare_process
+from napari_segnet.axes import times
 from napari_segnet.config import PredictConfig, PresetName, RunConfig, Task, Unlabelled, validated
 from napari_segnet.errors import ModelFileError, SegNetError
 from napari_segnet.models.catalogue import NETWORKS
@@ -439,7 +440,7 @@ def _network_details(name: str, plain: bool) -> None:
     rows = [(f"model.options.{o.name}", o.values, o.default, o.meaning) for o in option_rows(spec.options_model())]
     if not plain:
         size = measure(spec.name)
-        shape = " x ".join(map(str, size.shape))
+        shape = times(size.shape)
         facts = {
             "idea": spec.idea,
             "when": spec.when,

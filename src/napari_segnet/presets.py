@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_segnet import volumes
+from napari_segnet.axes import times
 from napari_segnet.config import PresetName, RunConfig, TrainConfig, merge, validated
 from napari_segnet.errors import ConfigError
 from napari_segnet.training.optimizers import optimizer_spec
@@ -108,8 +109,7 @@ def _patch_of_volume(preset: PresetName, data: Fingerprint, gpu: bool) -> tuple[
 def _words(patch: int | tuple[int, ...], data: Fingerprint) -> str:
     if isinstance(patch, int):
         return f"{patch} x {patch} pixels: images are about {data.height} x {data.width}."
-    sides = " x ".join(map(str, patch))
-    return f"about {sides} voxels: volumes are about {data.depth} x {data.height} x {data.width}."
+    return f"about {times(patch)} voxels: volumes are about {data.depth} x {data.height} x {data.width}."
 
 
 def _batch(preset: PresetName, patch: int | tuple[int, ...], data: Fingerprint, gpu: bool) -> int:
@@ -154,7 +154,7 @@ def _asked_for(mine: Mapping[str, Any]) -> dict[str, str]:
     for choice, (name, text) in words.items():
         value = mine.get(name)
         if value is not None:
-            found[choice] = text.format(" x ".join(map(str, value)) if isinstance(value, list | tuple) else value)
+            found[choice] = text.format(times(value) if isinstance(value, list | tuple) else value)
     return found
 
 

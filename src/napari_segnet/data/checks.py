@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from napari_segnet.axes import times
 from napari_segnet.config import DataConfig, LabelClass
 from napari_segnet.data.normalization import sparsely
 
@@ -145,7 +146,6 @@ def check_image(name: str, image: Any, patch: int | Sequence[int]) -> list[Probl
     # A volume is often a little shorter than a patch along an axis: sides are rounded up to what the network takes.
     enough = 1 if len(lengths) == 2 else 2
     if any(enough * length < side for length, side in zip(lengths, sides, strict=True)):
-        size, wanted = " x ".join(map(str, lengths)), " x ".join(map(str, sides))
-        text = f"{name} is {size} pixels, less than a patch of {wanted}: it is mirrored at its borders."
+        text = f"{name} is {times(lengths)} pixels, less than a patch of {times(sides)}: it is mirrored at its borders."
         problems.append(Problem("warning", text))
     return problems

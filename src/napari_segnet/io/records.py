@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_segnet.axes import times
 from napari_segnet.errors import DataError
 from napari_segnet.io.images import ImageFile, open_image, open_labels
 from napari_segnet.io.pairing import Pairing, file_stem
@@ -59,13 +60,9 @@ def check_sizes(image: ImageFile, labels: ImageFile) -> None:
         return
     turned = labels.shape[:-2] + labels.shape[:-3:-1] == expected
     raise DataError(
-        f"{labels.path.name} doesn't fit {image.path.name}: the labels are {_size(labels.shape)}, the "
-        f"image is {_size(expected)} ({image.axes.replace('C', '')}).",
+        f"{labels.path.name} doesn't fit {image.path.name}: the labels are {times(labels.shape)}, the "
+        f"image is {times(expected)} ({image.axes.replace('C', '')}).",
         "The labels are turned by 90 degrees or mirrored at the diagonal: export them again."
         if turned
         else "Labels need the size of their image. If the axes were guessed wrong, set data.axes.",
     )
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(n) for n in shape)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_segnet.config import Frozen, validated
+from napari_segnet.models.levels import Levels
 from napari_segnet.models.registry import NetworkRequest
 
 
@@ -92,33 +93,20 @@ class Up(nn.Module):
         return joined
 
 
-class AttentionUNet(nn.Module):
-    """The network; `stride` is what the input's sides have to be multiples of, `stages` the coarser decoder stages."""
+class AttentionUNet(Levels):
+    """The network."""
 
     def __init__(self, channels: int, outputs: int, options: Options) -> None:
-        super().__init__()
         widths = [options.width * 2**level for level in range(options.depth + 1)]
-        self.stride = 2**options.depth
-        self.stages = tuple(f"up.{number}" for number in range(options.depth - 1))
-        self.down = nn.ModuleList(double_conv(a, b) for a, b in pairwise([channels, *widths]))
-        self.up = nn.ModuleList(Up(2 * width, width, gated=width != widths[0]) for width in widths[-2::-1])
-        self.head = nn.Conv2d(widths[0], outputs, 1)
+        super().__init__(
+            nn.ModuleList(double_conv(a, b) for a, b in pairwise([channels, *widths])),
+            nn.ModuleList(Up(2 * width, width, gated=width != widths[0]) for width in widths[-2::-1]),
+            nn.Conv2d(widths[0], outputs, 1),
+        )
         he_initialize(self)
         for module in self.modules():
             if isinstance(module, AttentionGate):
                 module.open_wide()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map an image (B, channels, Y, X) to logits (B, outputs, Y, X)."""
-        x = self.down[0](x)
-        skips = []
-        for down in list(self.down)[1:]:
-            skips.append(x)
-            x = down(F.max_pool2d(x, 2))
-        for up in self.up:
-            x = up(x, skips.pop())
-        logits: Tensor = self.head(x)
-        return logits
 
 
 def build(request: NetworkRequest) -> AttentionUNet:

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_segnet.axes import times
 from napari_segnet.config import CrfOptions
 from napari_segnet.data.normalization import Normalization, image_limits, scale
 from napari_segnet.devices import free_memory
@@ -165,7 +166,7 @@ def choose_device(device: torch.device, classes: int, channels: int, shape: tupl
     else:
         device = cpu
     if needed >= free:
-        size = " x ".join(map(str, shape))
+        size = times(shape)
         raise DataError(
             f"Refining {size} pixels with {classes} classes by a CRF can take {needed / 1e9:.2g} GB of memory, "
             f"but {free / 1e9:.2g} GB are free.",

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from napari_segnet.axes import times
 from napari_segnet.devices import free_memory
 from napari_segnet.errors import SegNetError
 from napari_segnet.predict import outputs
@@ -143,7 +144,7 @@ def _stretched(plane: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.
 def _check_memory(shape: tuple[int, ...], number: int) -> None:
     needed = 4 * number * int(np.prod(shape))
     if needed > 0.8 * free_memory(torch.device("cpu")):
-        size = " x ".join(map(str, shape))
+        size = times(shape)
         raise SegNetError(
             f"The answers for a volume of {size} voxels along three axes take {needed / 2**30:.1f} GiB of memory.",
             "Predict plane by plane (without --orthoplanes), or cut the volume into parts.",

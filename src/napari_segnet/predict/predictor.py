@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_segnet.axes import per_axis
+from napari_segnet.axes import per_axis, times
 from napari_segnet.config import PredictConfig
 from napari_segnet.devices import (
     autocast_dtype,
@@ -308,7 +308,7 @@ class Predictor:
         smaller = min(self._core, side) // 2
         if self.halo is None:
             raise SegNetError(
-                f"There is not memory enough for an image of {_times(tiles[0].shape)} pixels, which this network has "
+                f"There is not memory enough for an image of {times(tiles[0].shape)} pixels, which this network has "
                 "to see in one piece to be exact.",
                 "Predict without --exact, or on a device with more memory.",
             )
@@ -442,10 +442,6 @@ def _check_outputs(wanted: Wanted, shape: tuple[int, ...], classes: int) -> None
         expected: tuple[int, ...] = (classes, *shape) if name == "probabilities" else tuple(shape)
         if tuple(array.shape) != expected:
             raise ValueError(f"{name}_out has shape {tuple(array.shape)} instead of {expected}")
-
-
-def _times(lengths: Sequence[int]) -> str:
-    return " x ".join(map(str, lengths))
 
 
 def _count(number: int, noun: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from napari_segnet.axes import per_axis
+from napari_segnet.axes import per_axis, times
 from napari_segnet.config import RunConfig
 from napari_segnet.errors import ConfigError
 from napari_segnet.models.registry import build_network, strides_of
@@ -93,7 +93,7 @@ def _check_smallest(network: nn.Module, channels: int, patch: Sequence[int], str
 
 def _times(lengths: Sequence[int]) -> str:
     lengths = lengths if len(set(lengths)) > 1 or len(lengths) > 2 else lengths[:1]
-    return " x ".join(map(str, lengths))
+    return times(lengths)
 
 
 def _setting(lengths: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from napari_segnet import events
+from napari_segnet.axes import times
 from napari_segnet.config import TrainConfig
 from napari_segnet.data.sampling import PatchSampler
 from napari_segnet.devices import empty_cache, is_out_of_memory
@@ -183,7 +184,7 @@ def _halve_batch(learner: Learner) -> events.Notice:
     empty_cache(learner.device)
     if learner.counters.batch_size == 1:
         size = learner.config.patch_size
-        side = size if isinstance(size, int) else " x ".join(map(str, size))
+        side = size if isinstance(size, int) else times(size)
         raise SegNetError(
             f"Memory doesn't suffice for one patch of {side} pixels.",
             "Choose smaller patches (train.patch_size), a narrower network, or the preset fast.",
