@@ -39,6 +39,15 @@ app = typer.Typer(
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Out = Annotated[Path, typer.Option(help="Folder to write into.")]
 Plain = Annotated[bool, typer.Option("--plain", help="One name a line.")]
+Images = Annotated[Path, typer.Argument(help="An image, or a folder of images.")]
+Labels = Annotated[Path, typer.Argument(help="Its labels, or a folder of labels with the same names.")]
+Meaning = Annotated[Unlabelled | None, typer.Option(help="What 0 means; default: guessed.")]
+TaskChoice = Annotated[Task | None, typer.Option(help="Classes, or numbered objects; default: guessed.")]
+Preset = Annotated[PresetName | None, typer.Option(help="How much effort; default: fast.")]
+ValFraction = Annotated[float | None, typer.Option(help="Part kept for validation; 0: none.")]
+Axes = Annotated[str | None, typer.Option(help="Axes of the image files, such as ZYX; default: guessed.")]
+DeviceOrAuto = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of options, as for train.")]
 Network = Annotated[
     str | None,
     typer.Option(help="auto, or a name: see napari-segnet networks.", autocompletion=completion.networks_or_auto),
@@ -60,12 +69,12 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command()
 def train(
-    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    labels: Annotated[Path, typer.Argument(help="Its labels, or a folder of labels with the same names.")],
+    images: Images,
+    labels: Labels,
     out: Annotated[Path, typer.Option(help="Run folder to make.")],
-    unlabelled: Annotated[Unlabelled | None, typer.Option(help="What 0 means; default: guessed.")] = None,
-    task: Annotated[Task | None, typer.Option(help="Classes, or numbered objects; default: guessed.")] = None,
-    preset: Annotated[PresetName | None, typer.Option(help="How much effort; default: fast.")] = None,
+    unlabelled: Meaning = None,
+    task: TaskChoice = None,
+    preset: Preset = None,
     network: Network = None,
     encoder: Encoder = None,
     weights: Annotated[
@@ -76,10 +85,10 @@ def train(
     schedule: Schedule = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Most minutes of learning.")] = None,
-    val_fraction: Annotated[float | None, typer.Option(help="Part kept for validation; 0: none.")] = None,
+    val_fraction: ValFraction = None,
     folds: Annotated[int | None, typer.Option(min=2, max=100, help="Cross-validate: so many runs, one model.")] = None,
-    axes: Annotated[str | None, typer.Option(help="Axes of the image files, such as ZYX; default: guessed.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    axes: Axes = None,
+    device: DeviceOrAuto = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same data, same CPU: same model.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of options.")] = None,
     set_: Annotated[
@@ -134,16 +143,16 @@ def _train(images: Path, labels: Path, out: Path, config: RunConfig) -> None:
 
 @app.command("preview-augmentation")
 def preview_augmentation(
-    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    labels: Annotated[Path, typer.Argument(help="Its labels, or a folder of labels with the same names.")],
+    images: Images,
+    labels: Labels,
     out: Out,
     rows: Annotated[int, typer.Option(min=1, max=64, help="Patches of the images to show.")] = 4,
     columns: Annotated[int, typer.Option(min=2, max=64, help="Ways to show each; the first is unchanged.")] = 6,
-    unlabelled: Annotated[Unlabelled | None, typer.Option(help="What 0 means; default: guessed.")] = None,
-    task: Annotated[Task | None, typer.Option(help="Classes, or numbered objects; default: guessed.")] = None,
-    axes: Annotated[str | None, typer.Option(help="Axes of the image files, such as ZYX; default: guessed.")] = None,
+    unlabelled: Meaning = None,
+    task: TaskChoice = None,
+    axes: Axes = None,
     seed: Annotated[int | None, typer.Option(help="Another one shows other patches and changes.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of options, as for train.")] = None,
+    config: ConfigFile = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Such as train.augment.rotation=90.", autocompletion=completion.settings),
@@ -159,22 +168,22 @@ def preview_augmentation(
 
 @app.command("find-rate")
 def find_rate(
-    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    labels: Annotated[Path, typer.Argument(help="Its labels, or a folder of labels with the same names.")],
+    images: Images,
+    labels: Labels,
     out: Out,
-    unlabelled: Annotated[Unlabelled | None, typer.Option(help="What 0 means; default: guessed.")] = None,
-    task: Annotated[Task | None, typer.Option(help="Classes, or numbered objects; default: guessed.")] = None,
-    preset: Annotated[PresetName | None, typer.Option(help="How much effort; default: fast.")] = None,
+    unlabelled: Meaning = None,
+    task: TaskChoice = None,
+    preset: Preset = None,
     network: Network = None,
     encoder: Encoder = None,
     weights: Annotated[str | None, typer.Option(help="As for train.")] = None,
     loss: Loss = None,
     optimizer: Optimizer = None,
-    val_fraction: Annotated[float | None, typer.Option(help="Part kept for validation; 0: none.")] = None,
-    axes: Annotated[str | None, typer.Option(help="Axes of the image files, such as ZYX; default: guessed.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    val_fraction: ValFraction = None,
+    axes: Axes = None,
+    device: DeviceOrAuto = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same data, same CPU: same curve.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of options, as for train.")] = None,
+    config: ConfigFile = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE, such as train.optimizer=sgd.", autocompletion=completion.settings),
@@ -325,7 +334,7 @@ def ensemble(
 @app.command("pseudo-label")
 def pseudo_label(
     model: Annotated[Path, typer.Argument(help="A model file or a run folder.")],
-    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    images: Images,
     out: Out,
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Least probability of a label.")] = 0.9,
     tta: Annotated[bool, typer.Option("--tta", help="Average over flips and turns: better, 8 times slower.")] = False,
@@ -356,7 +365,7 @@ def evaluate(
     labels: Annotated[Path, typer.Argument(help="Reference labels: a file or a folder.")],
     out: Out,
     unlabelled: Annotated[Unlabelled | None, typer.Option(help="What 0 means in the reference.")] = None,
-    task: Annotated[Task | None, typer.Option(help="Classes, or numbered objects; default: guessed.")] = None,
+    task: TaskChoice = None,
     ignore: Annotated[list[int] | None, typer.Option(help="Reference values that don't count.")] = None,
 ) -> None:
     """Compare predictions with reference labels."""
