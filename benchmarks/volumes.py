@@ -77,6 +77,7 @@ def ours(train: list[Pair], test: list[Pair], network: str, minutes: float, plan
     model = segnet.train(
         [image for image, _ in train],
         labels,
+        preset="fast",
         network=network,
         unlabelled="ignore" if planes else "background",
         task="semantic",

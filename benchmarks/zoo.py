@@ -1,9 +1,9 @@
 """How good is each network after the same time, on the same data? One table of all that are asked for.
 
 The folder holds ``train/`` and ``test/`` (or ``val/``, and the table says so), each with ``images/`` and ``masks/``.
-Every network learns from the same patches' size and batches, with the preset's optimizer and learning rate, for the
-same minutes, in a process of its own: so memory and threads are as in the first. What is done is kept, a JSON line a
-network, beside the table, and not done again.
+Every network learns from the same patches' size and batches, with the optimizer and learning rate of the preset fast,
+for the same minutes, in a process of its own: so memory and threads are as in the first. What is done is kept, a JSON
+line a network, beside the table, and not done again.
 
     python benchmarks/zoo.py FOLDER --minutes 3 [--networks unet segnet fc-densenet56] [--ignore 11] [--out zoo.md]
 
@@ -66,6 +66,7 @@ def try_network(name: str, asked: argparse.Namespace) -> Record:
         model = segnet.train(
             asked.folder / "train" / "images",
             asked.folder / "train" / "masks",
+            preset="fast",
             network=spec.name,
             weights=asked.weights if spec.encoders else "none",
             minutes=asked.minutes,
