@@ -11,7 +11,8 @@ from napari_segnet.errors import SegNetError
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.predict import orthoplanes
 from napari_segnet.predict.orthoplanes import OrthoplanePredictor
-from napari_segnet.predict.predictor import Predictor, Wanted
+from napari_segnet.predict.predictor import Predictor
+from napari_segnet.predict.wanted import Wanted
 
 
 class Row(torch.nn.Module):

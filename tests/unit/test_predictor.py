@@ -10,7 +10,7 @@ from napari_segnet.config import LabelClass, PredictConfig
 from napari_segnet.data.normalization import Normalization, scale
 from napari_segnet.errors import DataError, SegNetError
 from napari_segnet.models.info import ModelInfo
-from napari_segnet.predict import predictor
+from napari_segnet.predict import planning
 from napari_segnet.predict.classes import colour_table, output_classes
 from napari_segnet.predict.folding import fold_normalization
 from napari_segnet.predict.memory import bytes_per_pixel
@@ -290,12 +290,12 @@ def test_when_there_is_no_memory_at_all_one_sentence_says_what_to_do(monkeypatch
 def test_on_a_cpu_tiles_are_made_to_fit_before_the_system_ends_the_process(monkeypatch):
     net, image, notices = network(), picture((256, 256)), []
     made = Predictor(net, info_of(halo=16), FP32.replace(tile=128), on_notice=notices.append)
-    monkeypatch.setattr(predictor, "free_memory", lambda device: 100**2 * bytes_per_pixel(made._network, 1, (4, 4)))
+    monkeypatch.setattr(planning, "free_memory", lambda device: 100**2 * bytes_per_pixel(made._network, 1, (4, 4)))
     arrays = made.empty_outputs((256, 256))
     assert made.predict_plane(image, **arrays)
     np.testing.assert_array_equal(arrays["labels_out"], whole_image_logits(net, image).argmax(0))
     assert notices == ["Memory is short: going on with tiles of 64 pixels."]
-    monkeypatch.setattr(predictor, "free_memory", lambda device: 1000)
+    monkeypatch.setattr(planning, "free_memory", lambda device: 1000)
     with pytest.raises(SegNetError, match="even for tiles of"):
         made.predict_plane(image, **arrays)
     exact = Predictor(net, info_of(receptive_field=None), FP32.replace(exact=True))

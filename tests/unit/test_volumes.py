@@ -139,7 +139,7 @@ def test_tiles_of_a_volume_agree_with_the_whole(shape, tile):
     answers = []
     for side in (tile, 256):
         predictor = Predictor(network, info, FP32.replace(tile=side, exact=True))
-        predictor._core = min(side, 16) if side == tile else side
+        predictor._planner.core = min(side, 16) if side == tile else side
         answers.append(predictor.empty_outputs(shape, probabilities=True, uncertainty=True))
         predictor.predict_plane(image, **answers[-1])
     assert np.array_equal(answers[0]["labels_out"], answers[1]["labels_out"])

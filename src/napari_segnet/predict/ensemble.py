@@ -20,9 +20,10 @@ from napari_segnet.errors import ConfigError
 from napari_segnet.models.file import Ensemble, load_model
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.predict import outputs
-from napari_segnet.predict.predictor import Limits, Predictor, Wanted
+from napari_segnet.predict.predictor import Limits, Predictor
 from napari_segnet.predict.reading import TileReader
 from napari_segnet.predict.tiles import Span, Tile, round_up
+from napari_segnet.predict.wanted import Wanted
 
 _LEAST = 1e-30
 """Probability whose logarithm stands for that of zero."""

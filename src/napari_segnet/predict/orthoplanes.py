@@ -20,7 +20,8 @@ from napari_segnet.axes import times
 from napari_segnet.devices import free_memory
 from napari_segnet.errors import SegNetError
 from napari_segnet.predict import outputs
-from napari_segnet.predict.predictor import Predictor, Wanted
+from napari_segnet.predict.predictor import Predictor
+from napari_segnet.predict.wanted import Wanted
 
 _VIEWS = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 """The axis that is gone along, then the rows and columns of its planes, as axes of (Z, Y, X)."""

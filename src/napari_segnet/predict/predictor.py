@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,13 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_segnet.axes import per_axis, times
+from napari_segnet.axes import per_axis
 from napari_segnet.config import PredictConfig
 from napari_segnet.devices import (
     autocast_dtype,
     channels_last,
     empty_cache,
-    free_memory,
     is_out_of_memory,
     pick_device,
     reused_memory,
@@ -30,30 +28,16 @@ from napari_segnet.predict import crf, outputs, scales
 from napari_segnet.predict.classes import output_classes
 from napari_segnet.predict.folding import fold_normalization
 from napari_segnet.predict.memory import bytes_per_pixel
+from napari_segnet.predict.planning import TilePlanner
 from napari_segnet.predict.reading import TileReader
-from napari_segnet.predict.tiles import Span, Tile, plan, round_up
+from napari_segnet.predict.tiles import Span, Tile
+from napari_segnet.predict.wanted import Wanted, answers_of
 
-_TILE, _VOLUME_TILE, _SMALLEST_TILE = 1024, 128, 32
-"""Sides of what is kept of a tile, pixels: of a plane, of a volume, and the least when memory is short."""
+_TILE, _VOLUME_TILE = 1024, 128
+"""Sides of what is kept of a tile, pixels: of a plane and of a volume."""
 
 Limits = tuple[NDArray[np.float32], NDArray[np.float32]]
 """What becomes -1 and 1 in each channel."""
-
-__all__ = ["Predictor", "Wanted", "output_classes"]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The arrays that a prediction is written into; None: not wanted. See `Predictor.predict_plane`."""
-
-    labels: Any = None
-    probabilities: Any = None
-    uncertainty: Any = None
-    interior: Any = None
-
-    def arrays(self) -> dict[str, Any]:
-        """Return the arrays that are wanted, by name."""
-        return {name: array for name, array in vars(self).items() if array is not None}
 
 
 @dataclass(frozen=True)
@@ -121,9 +105,9 @@ class Predictor:
         self._values = np.array([c.value for c in self.classes], self.label_dtype)
         self._on_notice = on_notice or (lambda _text: None)
         self._autocast = autocast_dtype(self.device, "float32" if config.exact else config.precision)
-        self._core = config.tile or (_VOLUME_TILE if self._ndim == 3 else _TILE)
-        self._batch_size = config.batch_size
         self._bytes_per_pixel: float | None = None
+        core = config.tile or (_VOLUME_TILE if self._ndim == 3 else _TILE)
+        self._planner = TilePlanner(self.device, core, config.batch_size, self.halo, self.strides, self._on_notice)
         self._network = self._make_ready(network)
 
     def _make_ready(self, network: nn.Module) -> nn.Module:
@@ -213,7 +197,7 @@ class Predictor:
             Tiles, and the iterations of a CRF. When memory ran out, counting starts again with smaller tiles.
         """
         self._check(image)
-        _check_outputs(wanted, image.shape[1:], len(self.classes))
+        wanted.check(image.shape[1:], len(self.classes))
         limits = limits or self.info.normalization.limits(image)
         yield from (self._iterate_refined if self.config.crf else self._iterate_tiles)(image, wanted, limits)
 
@@ -238,14 +222,14 @@ class Predictor:
         whole = Tile(tuple(Span(0, length, 0, length) for length in shape))
         wanted = replace(wanted, interior=None)
         logarithms = refined[None].clamp_min(1e-30).log()
-        answers = {name: answer.cpu() for name, answer in _answers(logarithms, wanted).items()}
+        answers = {name: answer.cpu() for name, answer in answers_of(logarithms, wanted).items()}
         self._finish(_Batch([whole], [answers], ready=None), wanted)
         yield total + options.iterations, total + options.iterations
 
     def _iterate_tiles(self, image: Any, wanted: Wanted, limits: Limits) -> Iterator[tuple[int, int]]:
         reader = self.open_reader(image, limits)
         while True:
-            tiles = self._plan(image.shape[1:])
+            tiles = self._planner.plan(image.shape[1:], self.memory_per_pixel)
             try:
                 with reused_memory(self.device):
                     yield from self._run(reader, tiles, wanted)
@@ -255,7 +239,7 @@ class Predictor:
                     raise
             # Only here are the error, and the tensors that it holds, gone: now there is memory to go on with.
             empty_cache(self.device)
-            self._shrink(tiles)
+            self._planner.shrink(tiles)
 
     def open_reader(self, image: Any, limits: Limits) -> Any:
         """Return what reads the tiles of an image as the network sees them."""
@@ -275,50 +259,12 @@ class Predictor:
         if np.dtype(image.dtype).kind not in "buif":
             raise DataError(f"An image of type {image.dtype} can't be predicted.", "Convert it to real numbers.")
 
-    def _plan(self, shape: tuple[int, ...]) -> list[Tile]:
-        tiles = self._cut(shape)
-        while self.device.type == "cpu" and self._estimate(tiles) > free_memory(self.device):
-            self._shrink(tiles)
-            tiles = self._cut(shape)
-        return tiles
-
-    def _estimate(self, tiles: Sequence[Tile]) -> float:
-        return math.prod(tiles[0].shape) * min(self._batch_size, len(tiles)) * self.memory_per_pixel()
-
     def memory_per_pixel(self) -> float:
         """Return the memory that the network takes for each pixel of a tile, at the largest of its sizes; bytes."""
         if self._bytes_per_pixel is None:
             with self._precision():
                 self._bytes_per_pixel = bytes_per_pixel(self._network, self.info.channels, self.info.strides)
         return self._bytes_per_pixel * max(self._scales) ** self._ndim
-
-    def _cut(self, shape: tuple[int, ...]) -> list[Tile]:
-        strides = self.strides
-        if self.halo is None:
-            whole = [round_up(length, stride) for length, stride in zip(shape, strides, strict=True)]
-            return plan(shape, whole, 0, strides)
-        return plan(shape, self._core, self.halo, strides)
-
-    def _shrink(self, tiles: Sequence[Tile]) -> None:
-        if self._batch_size > 1 and len(tiles) > 1:
-            self._batch_size = max(1, min(self._batch_size, len(tiles)) // 2)
-            self._on_notice(f"Memory is short: going on with {_count(self._batch_size, 'tile')} at a time.")
-            return
-        side = max(tiles[0].shape)
-        smaller = min(self._core, side) // 2
-        if self.halo is None:
-            raise SegNetError(
-                f"There is not memory enough for an image of {times(tiles[0].shape)} pixels, which this network has "
-                "to see in one piece to be exact.",
-                "Predict without --exact, or on a device with more memory.",
-            )
-        if smaller < max(_SMALLEST_TILE, *self.strides):
-            raise SegNetError(
-                f"There is not memory enough, even for tiles of {side} pixels.",
-                "Close other programs that use this device, or use --device cpu.",
-            )
-        self._core = smaller
-        self._on_notice(f"Memory is short: going on with tiles of {smaller} pixels.")
 
     @contextlib.contextmanager
     def _precision(self) -> Iterator[None]:
@@ -332,10 +278,10 @@ class Predictor:
             yield
 
     def _run(self, reader: TileReader, tiles: Sequence[Tile], wanted: Wanted) -> Iterator[tuple[int, int]]:
-        done = 0
+        done, together = 0, self._planner.batch_size
         waiting: _Batch | None = None
-        for first in range(0, len(tiles) + self._batch_size, self._batch_size):
-            batch = tiles[first : first + self._batch_size]
+        for first in range(0, len(tiles) + together, together):
+            batch = tiles[first : first + together]
             # Not around the yield: whoever asked for this prediction has modes of their own.
             with torch.inference_mode(), self._precision():
                 # A GPU works on this batch while the answers of the one before are written.
@@ -389,7 +335,7 @@ class Predictor:
             inside["interior"] = logits.float().softmax(dim=1)[0, 1]
         if self.info.task == "instances":
             logits = outputs.join_object(logits)
-        return inside | _answers(logits, wanted)
+        return inside | answers_of(logits, wanted)
 
     def _to_host(self, answers: dict[str, Tensor]) -> dict[str, Tensor]:
         if self.device.type != "cuda":
@@ -418,30 +364,6 @@ class Predictor:
         if (self._values == np.arange(len(self._values)) + first).all():
             return index if first == 0 else index.astype(self.label_dtype, copy=False) + first
         return self._values.take(index)
-
-
-def _answers(logits: Tensor, wanted: Wanted) -> dict[str, Tensor]:
-    """Return what is wanted of the logits (1, K, [Z], Y, X) of the classes that labels have."""
-    found = {}
-    if wanted.labels is not None:
-        found["labels"] = outputs.class_index(logits)[0]
-    if wanted.probabilities is not None or wanted.uncertainty is not None:
-        logarithms = logits.float().log_softmax(dim=1)
-        if wanted.uncertainty is not None:
-            found["uncertainty"] = outputs.uncertainty(logarithms)[0]
-        if wanted.probabilities is not None:
-            found["probabilities"] = logarithms.exp()[0]
-    return found
-
-
-def _check_outputs(wanted: Wanted, shape: tuple[int, ...], classes: int) -> None:
-    arrays = wanted.arrays()
-    if not arrays:
-        raise ValueError("predict_plane needs at least one array to write into")
-    for name, array in arrays.items():
-        expected: tuple[int, ...] = (classes, *shape) if name == "probabilities" else tuple(shape)
-        if tuple(array.shape) != expected:
-            raise ValueError(f"{name}_out has shape {tuple(array.shape)} instead of {expected}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -15,7 +15,8 @@ from napari_segnet.data.resampling import (
     size_along,
 )
 from napari_segnet.models.info import ModelInfo
-from napari_segnet.predict.predictor import Predictor, Wanted
+from napari_segnet.predict.predictor import Predictor
+from napari_segnet.predict.wanted import Wanted
 
 
 def pixel_size_of(predictor: Predictor, size: Sequence[float] | None, units: str | None) -> tuple[float, ...] | None:

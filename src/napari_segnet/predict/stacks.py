@@ -15,8 +15,9 @@ from napari_segnet.io.write import smallest_unsigned
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.predict.instances import to_instances
 from napari_segnet.predict.orthoplanes import OrthoplanePredictor
-from napari_segnet.predict.predictor import Predictor, Wanted
+from napari_segnet.predict.predictor import Predictor
 from napari_segnet.predict.resampled import iterate_at, shape_for
+from napari_segnet.predict.wanted import Wanted
 
 
 class Sink(Protocol):
