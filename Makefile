@@ -1,7 +1,7 @@
 # make demo   the main job on a real image: train, predict, score, look; results in demo/
 # make test   all tests, those in a real viewer included
 # make lint   ruff, mypy, npe2        make docs   the documentation, in site/
-# make cards  the docs' pages on networks, losses, optimizers and schedules, from the program's tables
+# make cards  the docs' pages on networks, losses, optimizers, schedules and settings, from the program's tables
 # Each sets up .venv first (once). Options: make test PYTEST="-k axes" PYTHON=python3.12 QT=pyqt6 VENV=.venv-pyqt6
 
 VENV ?= .venv

@@ -1,16 +1,18 @@
-"""Write the pages on networks, losses, optimizers and schedules from the tables that the program chooses from.
+"""Write the pages on networks, losses, optimizers, schedules and settings from the tables that the program uses.
 
 Usage: ``make cards``, or ``python docs/network_cards.py``. Takes about ten seconds; no image is computed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from napari_segnet.config import Frozen
 from napari_segnet.models.catalogue import NETWORKS, NetworkSpec
 from napari_segnet.models.size import Size, measure
-from napari_segnet.option_rows import option_rows
+from napari_segnet.option_rows import OptionRow, option_rows
+from napari_segnet.settings_table import prediction_settings, training_settings
 from napari_segnet.training.loss_catalogue import LOSSES, LossSpec
 from napari_segnet.training.optimizers import OPTIMIZERS
 from napari_segnet.training.schedule import SCHEDULES
@@ -18,6 +20,7 @@ from napari_segnet.training.schedule import SCHEDULES
 FOLDER = Path(__file__).resolve().parent
 NETWORKS_PAGE = FOLDER / "networks.md"
 CHOICES_PAGE = FOLDER / "reference_choices.md"
+SETTINGS_PAGE = FOLDER / "reference_settings.md"
 _MADE = (
     "<!-- Written by docs/network_cards.py from the program's own tables: change those, then run `make cards`. -->\n"
 )
@@ -53,10 +56,20 @@ train:
 """
 
 
+_SETTINGS_HEAD = f"""{_MADE}
+# Settings
+
+What `--set KEY=VALUE`, a file for `--config` and `settings=` in Python take; `napari-segnet settings` lists them at the
+shell, `napari-segnet settings WORD` those about something. In the viewer they are under *Advanced*. Values are written
+as in YAML: `true`, `1e-3`, `[0, 11]`. What the preset chooses is said at the start of a run, and why.
+"""
+
+
 def main() -> None:
-    """Write both pages."""
+    """Write all pages."""
     NETWORKS_PAGE.write_text(networks_page(), encoding="utf-8")
     CHOICES_PAGE.write_text(choices_page(), encoding="utf-8")
+    SETTINGS_PAGE.write_text(settings_page(), encoding="utf-8")
 
 
 def networks_page() -> str:
@@ -101,12 +114,15 @@ def work(size: Size) -> str:
 def option_table(options: type[Frozen], place: str) -> str:
     """Return a table of options, which are set in `place`."""
     rows = option_rows(options)
-    if not rows:
-        return "\nIt has no options.\n"
-    head = f"\n| `{place}.` | values | default | meaning |\n|---|---|---|---|\n"
-    return head + "".join(
+    return table_of(f"`{place}.`", rows) if rows else "\nIt has no options.\n"
+
+
+def table_of(head: str, rows: Sequence[OptionRow]) -> str:
+    """Return a table of options."""
+    lines = [
         f"| `{row.name}` | {row.values} | {row.default} | {row.meaning.replace('|', '/') or '-'} |\n" for row in rows
-    )
+    ]
+    return "".join([f"\n| {head} | values | default | meaning |\n|---|---|---|---|\n", *lines])
 
 
 def choices_page() -> str:
@@ -126,6 +142,12 @@ def choices_page() -> str:
         parts.append(_entry(schedule.name, schedule.idea, schedule.paper))
         parts.append(option_table(schedule.options, "train.schedule_options"))
     return "".join(parts)
+
+
+def settings_page() -> str:
+    """Return the page on settings."""
+    training, prediction = table_of("key", training_settings()), table_of("key", prediction_settings())
+    return f"{_SETTINGS_HEAD}\n## For train\n{training}\n## For predict\n{prediction}"
 
 
 def loss_card(loss: LossSpec) -> str:

@@ -13,16 +13,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_segnet import events
-from napari_segnet.axes import check_axes, guess_axes
-from napari_segnet.config import LabelClass, PredictConfig, RunConfig, validated
+from napari_segnet.config import LabelClass, PredictConfig, validated
 from napari_segnet.devices import pick_device
-from napari_segnet.errors import DataError
-from napari_segnet.executor import execute
-from napari_segnet.io.images import open_image, open_labels
-from napari_segnet.io.labels import as_labels
-from napari_segnet.io.pairing import pair_files
-from napari_segnet.io.records import make_records
-from napari_segnet.io.write import write_npy
+from napari_segnet.folds import train_folder
+from napari_segnet.inputs import Images, read_image, write_records
 from napari_segnet.models.file import join_models, load_model, write_model
 from napari_segnet.models.info import Combine, ModelInfo
 from napari_segnet.predict.arrays import predict_stack
@@ -31,9 +25,13 @@ from napari_segnet.predict.ensemble import make_predictor
 from napari_segnet.pseudo_labels import PseudoLabels
 from napari_segnet.pseudo_labels import pseudo_label as write_labels
 from napari_segnet.request import build_config
-from napari_segnet.run import PairRecord, RunFolder
+from napari_segnet.run import RunFolder, check_new
 
-Images = NDArray[Any] | Path | str
+_OPTIONS = (
+    *("unlabelled", "task", "axes", "network", "encoder", "weights", "loss", "optimizer", "schedule"),
+    *("epochs", "minutes", "val_fraction", "folds", "device"),
+)
+"""What `train` takes besides its own arguments."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ class Model:
         device : str
             auto, cpu, cuda, cuda:N or mps.
         **options
-            Fields of `PredictConfig`: tta, crf, exact, tile, precision ...
+            Fields of `PredictConfig`: tta, crf, exact, tile, precision, and for arrays pixel_size ...
 
         Returns
         -------
@@ -112,10 +110,10 @@ class Model:
         DataError
             If the image has other channels than those that the model was trained on.
         """
-        array, axes = _as_image(image, axes)
+        opened = read_image(image, axes)
         config = validated(PredictConfig, {**options, "device": device})
         predictor = make_predictor((self.info, self.network), config)
-        labels, probabilities, uncertainty = predict_stack(predictor, array, axes, instances=instances)
+        labels, probabilities, uncertainty = predict_stack(predictor, opened, instances=instances)
         return Result(labels, probabilities, uncertainty, self.classes)
 
     def save(self, path: Path | str) -> Path:
@@ -212,8 +210,9 @@ def train(
     images: Images | Sequence[Images],
     labels: Images | Sequence[Images],
     *,
-    preset: str = "fast",
+    preset: str | None = None,
     seed: int = 0,
+    spacing: Sequence[float] | None = None,
     run: Path | str | None = None,
     on_event: Callable[[events.Event], None] | None = None,
     settings: Sequence[str] = (),
@@ -225,9 +224,12 @@ def train(
     ----------
     images, labels : array, path, or sequences of these
         Arrays are (Y, X), (Y, X, C), (C, Y, X) or stacks; labels have no C. Folders are paired by file name.
-    preset : {"fast", "balanced", "best"}
+    preset : {"fast", "balanced", "best"}, optional
+        Default: the one that `minutes` are enough for, or fast.
     seed : int
         Same seed, same data, same CPU: the same model.
+    spacing : sequence of float, optional
+        Size of a pixel along [Z], Y, X; default: what files say, and for arrays nothing.
     run : path, optional
         Folder to keep everything in; default: a temporary one that is removed.
     on_event : callable, optional
@@ -235,80 +237,32 @@ def train(
     settings : sequence of str
         Such as ``"train.batch_size=4"``.
     **options
-        As at the shell: unlabelled, task, axes, network, encoder, weights, epochs, minutes, val_fraction, device.
+        As at the shell: unlabelled, task, axes, network, encoder, weights, loss, optimizer, schedule, epochs,
+        minutes, val_fraction, folds, device.
 
     Returns
     -------
     Model
-        The best on validation.
+        The best on validation; with folds the ensemble of theirs.
 
     Raises
     ------
     SegNetError
         If something can't work, in a sentence.
     """
-    unknown = set(options) - {
-        "unlabelled", "task", "axes", "network", "encoder", "weights", "epochs", "minutes", "val_fraction", "device",
-    }  # fmt: skip
+    unknown = set(options) - set(_OPTIONS)
     if unknown:
         raise TypeError(f"train() has no argument {min(unknown)!r}; other options go into settings")
     config = build_config({**options, "preset": preset, "seed": seed}, settings)
     with tempfile.TemporaryDirectory(prefix="napari-segnet-") as scratch:
-        folder = make_run(Path(run) if run else Path(scratch) / "run", config, images, labels)
-        for event in execute(folder):
+        folder = Path(run) if run else Path(scratch) / "run"
+        check_new(folder)
+        records = write_records(folder, images, labels, config.data.axes, spacing)
+        for event in train_folder(folder, config, records):
             if on_event is not None:
                 on_event(event)
-        info, network = load_model(folder.model)
-        return Model(info, network, _history(folder))
-
-
-def make_run(
-    path: Path, config: RunConfig, images: Images | Sequence[Images], labels: Images | Sequence[Images]
-) -> RunFolder:
-    """Make a run folder from arrays or paths: arrays are copied into it, files are referred to."""
-    image_list, label_list = _as_list(images), _as_list(labels)
-    if len(image_list) != len(label_list):
-        raise DataError(f"There are {len(image_list)} images, but {len(label_list)} labels.", "Give one of each.")
-    if all(isinstance(i, Path | str) for i in [*image_list, *label_list]):
-        records = []
-        for image, known in zip(image_list, label_list, strict=True):
-            records += make_records(pair_files(Path(str(image)), Path(str(known))), config.data.axes)
-        return RunFolder.create(path, config, records)
-    run = RunFolder.create(path, config)
-    run.set_pairs(
-        [
-            _snapshot(run, f"image-{n}", image, known, config.data.axes)
-            for n, (image, known) in enumerate(zip(image_list, label_list, strict=True), start=1)
-        ]
-    )
-    return run
-
-
-def _snapshot(run: RunFolder, name: str, image: Images, labels: Images, axes: str | None) -> PairRecord:
-    array, axes = _as_image(image, axes)
-    known = open_labels(labels, axes.replace("C", "")).array if isinstance(labels, Path | str) else as_labels(labels)
-    if known.shape != tuple(n for n, a in zip(array.shape, axes, strict=True) if a != "C"):
-        raise DataError(
-            f"The labels of {name} are {known.shape}, the image is {array.shape} ({axes}).",
-            "Labels need the size of their image.",
-        )
-    write_npy(run.data / f"{name}.npy", array)
-    write_npy(run.data / f"{name}_labels.npy", known)
-    return PairRecord(name=name, images=(f"data/{name}.npy",), labels=f"data/{name}_labels.npy", axes=axes)
-
-
-def _as_image(image: Images, axes: str | None) -> tuple[Any, str]:
-    if isinstance(image, Path | str):
-        opened = open_image(Path(image), axes)
-        return opened.array, opened.axes
-    array = np.asarray(image)
-    return array, check_axes(axes, array.shape) if axes else guess_axes(array.shape, array.dtype)
-
-
-def _as_list(values: Images | Sequence[Images]) -> list[Images]:
-    if isinstance(values, Path | str) or hasattr(values, "dtype"):
-        return [values]  # type: ignore[list-item]
-    return list(values)
+        info, network = load_model(folder)
+        return Model(info, network, [] if info.members else _history(RunFolder(folder)))
 
 
 def _history(run: RunFolder) -> list[dict[str, float | int | None]]:

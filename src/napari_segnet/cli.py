@@ -16,10 +16,9 @@ import typer
 from napari_segnet import __version__, completion
 from napari_segnet._console import Reporter, print_table
 from napari_segnet._process import prepare_process
-from napari_segnet.axes import times
+from napari_segnet.cli_lists import encoders, losses, networks, optimizers, schedules, settings
 from napari_segnet.config import PredictConfig, PresetName, RunConfig, Task, Unlabelled, validated
 from napari_segnet.errors import ModelFileError, SegNetError
-from napari_segnet.models.catalogue import NETWORKS
 from napari_segnet.models.info import Combine
 from napari_segnet.request import build_config
 
@@ -38,7 +37,6 @@ app = typer.Typer(
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Out = Annotated[Path, typer.Option(help="Folder to write into.")]
-Plain = Annotated[bool, typer.Option("--plain", help="One name a line.")]
 Images = Annotated[Path, typer.Argument(help="An image, or a folder of images.")]
 Labels = Annotated[Path, typer.Argument(help="Its labels, or a folder of labels with the same names.")]
 Meaning = Annotated[Unlabelled | None, typer.Option(help="What 0 means; default: guessed.")]
@@ -119,26 +117,19 @@ def train(
 
 
 def _train(images: Path, labels: Path, out: Path, config: RunConfig) -> None:
+    from napari_segnet.executor import Control
+    from napari_segnet.folds import train_folder
     from napari_segnet.io.pairing import pair_files
     from napari_segnet.io.records import make_records
-    from napari_segnet.run import RunFolder
+    from napari_segnet.run import check_new
 
     pairing = pair_files(images, labels)
     reporter = Reporter()
     for path in (*pairing.unpaired_images, *pairing.unpaired_labels):
         reporter.note(f"{path} has no partner and is left out.")
-    records = make_records(pairing, config.data.axes)
-    if config.data.folds and not config.data.fold:
-        from napari_segnet.folds import create_folds
-
-        _execute(create_folds(out, config, records))
-        return
-    run = RunFolder.create(out, config, records)
-    try:
-        _execute(run.path)
-    except SegNetError:
-        run.discard_unless_started()
-        raise
+    control = Control()
+    check_new(out)
+    _show(out, control, train_folder(out, config, make_records(pairing, config.data.axes), control))
 
 
 @app.command("preview-augmentation")
@@ -229,12 +220,15 @@ def resume(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 
 
 def _execute(path: Path) -> None:
-    from napari_segnet.executor import Control, execute
-    from napari_segnet.folds import execute_folds, is_folds
-    from napari_segnet.run import RunFolder
+    from napari_segnet.executor import Control
+    from napari_segnet.folds import execute_folder
 
     control = Control()
-    told = execute_folds(path, control) if is_folds(path) else execute(RunFolder(path), control)
+    _show(path, control, execute_folder(path, control))
+
+
+def _show(path: Path, control: Any, told: Iterator[Any]) -> None:
+    """Show events as they come; a signal ends them after the step that is going on."""
     with _graceful(control) as interrupted, Reporter() as reporter:
         for event in told:
             reporter.show(event)
@@ -425,79 +419,8 @@ def import_(
     typer.echo(f"Written: {out} ({info.network}, image channels: {info.channels}, classes: {named})")
 
 
-@app.command()
-def networks(
-    name: Annotated[
-        str | None, typer.Argument(help="A network to tell everything of.", autocompletion=completion.networks)
-    ] = None,
-    plain: Plain = False,
-) -> None:
-    """List the networks, or tell what there is to know of one: its size, its work and its options."""
-    if name is not None:
-        _network_details(name, plain)
-        return
-    rows = [(s.name, s.encoder or "-", s.idea, s.when, s.paper) for s in NETWORKS.values()]
-    print_table(("name", "encoder", "idea", "when", "paper"), rows, plain)
-
-
-def _network_details(name: str, plain: bool) -> None:
-    from napari_segnet.models.registry import network_spec
-    from napari_segnet.models.size import measure
-    from napari_segnet.option_rows import option_rows
-
-    spec = network_spec(name)
-    rows = [(f"model.options.{o.name}", o.values, o.default, o.meaning) for o in option_rows(spec.options_model())]
-    if not plain:
-        size = measure(spec.name)
-        shape = times(size.shape)
-        facts = {
-            "idea": spec.idea,
-            "when": spec.when,
-            "paper": spec.paper,
-            "encoder": f"{spec.encoder}, or another: --encoder" if spec.encoder else "",
-            "axes": spec.axes,
-            "parameters": f"{size.parameters:,} (channels: {size.channels}, outputs: {size.outputs})",
-            "published": spec.parameters,
-            "work": f"{size.work / 1e9:.3g} thousand million multiply-adds for an image of {shape}",
-        }
-        print_table((spec.name, ""), [(what, words) for what, words in facts.items() if words])
-        typer.echo("")
-    if rows:
-        print_table(("option", "values", "default", "meaning"), rows, plain)
-
-
-@app.command()
-def encoders(plain: Plain = False) -> None:
-    """List the encoders of networks that have one to choose; timm's can be used too, as tu-NAME."""
-    from napari_segnet.models.encoders import encoder_table
-
-    print_table(("name", "pretrained weights"), encoder_table(), plain)
-
-
-@app.command()
-def losses(plain: Plain = False) -> None:
-    """List the losses."""
-    from napari_segnet.training.losses import LOSSES
-
-    print_table(("name", "idea", "paper"), [(s.name, s.idea, s.paper) for s in LOSSES.values()], plain)
-
-
-@app.command()
-def optimizers(plain: Plain = False) -> None:
-    """List the optimizers, for --set train.optimizer=NAME."""
-    from napari_segnet.training.optimizers import OPTIMIZERS
-
-    rows = [(s.name, s.idea, ", ".join(s.options.model_fields), s.paper) for s in OPTIMIZERS.values()]
-    print_table(("name", "idea", "options", "paper"), rows, plain)
-
-
-@app.command()
-def schedules(plain: Plain = False) -> None:
-    """List the schedules of the learning rate, for --set train.schedule=NAME."""
-    from napari_segnet.training.schedule import SCHEDULES
-
-    rows = [(s.name, s.idea, ", ".join(s.options.model_fields), s.paper) for s in SCHEDULES.values()]
-    print_table(("name", "idea", "options", "paper"), rows, plain)
+for _command in (networks, encoders, losses, optimizers, schedules, settings):
+    app.command()(_command)
 
 
 @app.command()

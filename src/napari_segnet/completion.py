@@ -91,6 +91,7 @@ def _keys() -> dict[str, tuple[str, tuple[str, ...]]]:
 
 def _values(entry: dict[str, Any]) -> tuple[str, ...]:
     """Return the values of an option that takes few: of a choice, and of yes or no."""
-    if entry.get("type") == "boolean":
-        return "true", "false"
-    return tuple(str(value) for part in (entry, *entry.get("anyOf", ())) for value in part.get("enum", ()))
+    found: list[str] = []
+    for part in (entry, *entry.get("anyOf", ())):
+        found += ["true", "false"] if part.get("type") == "boolean" else map(str, part.get("enum", ()))
+    return tuple(found)

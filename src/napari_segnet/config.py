@@ -19,9 +19,14 @@ Task = Literal["semantic", "instances"]
 Unlabelled = Literal["ignore", "background"]
 PresetName = Literal["fast", "balanced", "best"]
 NormName = Literal["batch", "group", "instance"]
+Precision = Literal["auto", "float32", "bfloat16"]
+_PRECISION = "Numbers to compute with. bfloat16 is quicker where the device has it."
+_DEVICE = "Where it computes: auto takes a GPU where there is one."
+_DEVICE_NAME = r"^(auto|cpu|mps|cuda(:\d+)?)$"
 _Side = Annotated[int, Field(ge=1, le=4096)]
 PatchSize = Annotated[int, Field(ge=16, le=4096)] | tuple[_Side, _Side, _Side]
 """Side of a patch, pixels, or its length along Z, Y and X."""
+Flip = bool | Literal["left-right", "up-down"]
 _Length = Annotated[float, Field(gt=0, le=1e9)]
 PixelSize = _Length | tuple[_Length, _Length] | tuple[_Length, _Length, _Length]
 """Size of a pixel along all axes, or along [Z], Y and X."""
@@ -58,12 +63,16 @@ class LabelClass(Frozen):
 class DataConfig(Frozen):
     """What the labels mean, and how images are read and split."""
 
-    task: Task = "semantic"
-    unlabelled: Unlabelled = "background"
-    classes: tuple[LabelClass, ...] = Field((), max_length=250)
+    task: Task = Field("semantic", description="Classes, or numbered objects that are to be told apart.")
+    unlabelled: Unlabelled = Field("background", description="What 0 means in labels: not annotated, or background.")
+    classes: tuple[LabelClass, ...] = Field(
+        (), max_length=250, description="Value, name, colour and weight of each class."
+    )
     ignore_values: tuple[int, ...] = Field((), description="Label values that take no part in learning.")
-    axes: str | None = Field(None, pattern=r"^[TZCYXS]+$", description="Axes of the files, such as ZYX; None: guess.")
-    normalization: Literal["auto", "dataset", "image", "zscore", "zscore-dataset", "none"] = "auto"
+    axes: str | None = Field(None, pattern=r"^[TZCYXS]+$", description="Axes of the files, such as ZYX.")
+    normalization: Literal["auto", "dataset", "image", "zscore", "zscore-dataset", "none"] = Field(
+        "auto", description="How intensities are scaled: by percentiles or mean and deviation, of each image or of all."
+    )
     window: tuple[float, float] | Literal["lung", "abdomen", "soft-tissue", "bone", "brain"] | None = Field(
         None, description="Intensities that become -1 to 1, the rest clipped: from and to, or a window of CT by name."
     )
@@ -96,11 +105,26 @@ class DataConfig(Frozen):
 class ModelConfig(Frozen):
     """Which network, and from which weights it starts."""
 
-    network: str = "plain-unet"
-    encoder: str | None = None
-    weights: str = Field("none", description="imagenet, none, or a model file to fine-tune.")
-    norm: NormName | None = Field(None, description="Normalization layers; None: those of the network's paper.")
-    options: dict[str, int | float | bool | str] = Field(default_factory=dict)
+    network: str = Field(
+        "plain-unet",
+        description="Which network learns. Those for planes learn stacks plane by plane, the others as volumes.",
+    )
+    encoder: str | None = Field(
+        None,
+        description="The encoder of the network: one of segmentation-models-pytorch such as resnet34, or tu- and any "
+        "model of timm such as tu-convnext_tiny.",
+    )
+    weights: str = Field(
+        "none",
+        description="imagenet: an encoder that knows photographs already, fetched once from its hub; none; a model "
+        "file to fine-tune; or a file of encoder weights.",
+    )
+    norm: NormName | None = Field(None, description="Normalization layers; none: those of the network's paper.")
+    options: dict[str, int | float | bool | str] = Field(
+        default_factory=dict,
+        description="The network's own options, such as width and depth. More channels see finer differences, more "
+        "levels see farther; both are slower.",
+    )
 
 
 class AugmentConfig(Frozen):
@@ -110,7 +134,7 @@ class AugmentConfig(Frozen):
     than three times as far apart as pixels change in their planes only.
     """
 
-    flip: bool = Field(True, description="Mirror along each axis.")
+    flip: Flip = Field(True, description="Mirror along each axis, or along one; photographs: left-right.")
     quarter_turns: bool = Field(True, description="Turn by right angles, in planes of equal spacing.")
     rotation: float = Field(25.0, ge=0, le=180, description="Largest rotation, degrees.")
     scale: float = Field(0.2, ge=0, le=0.5, description="Largest relative change of size.")
@@ -154,17 +178,21 @@ class AugmentConfig(Frozen):
 class TrainConfig(Frozen):
     """How the network learns."""
 
-    preset: PresetName = "fast"
-    epochs: int | None = Field(None, ge=1, le=1_000_000, description="Most epochs; None: until `minutes`.")
+    preset: PresetName = Field("fast", description="How much effort, and so what is chosen where nothing is set.")
+    epochs: int | None = Field(None, ge=1, le=1_000_000, description="Most epochs; none: until the minutes are over.")
     minutes: float | None = Field(None, gt=0, le=100_000, description="Most minutes of learning.")
-    steps_per_epoch: int = Field(20, ge=1, le=100_000)
-    batch_size: int = Field(8, ge=1, le=4096)
-    patch_size: PatchSize = Field(128, description="Side of a training patch, pixels; of a volume [Z, Y, X].")
-    optimizer: str = Field("adamw", description="A name in training/optimizers.py.")
+    steps_per_epoch: int = Field(20, ge=1, le=100_000, description="Steps between two looks at the validation.")
+    batch_size: int = Field(8, ge=1, le=4096, description="Patches in one step. Fewer need less memory.")
+    patch_size: PatchSize = Field(
+        128, description="Side of a patch, pixels; of volumes also three, for Z, Y and X. Larger ones see more around."
+    )
+    optimizer: str = Field("adamw", description="How weights follow from gradients.")
     optimizer_options: Choices = Field(default_factory=dict, description="The optimizer's own, such as momentum.")
-    learning_rate: float = Field(2e-3, gt=0, le=10)
-    weight_decay: float = Field(1e-2, ge=0, le=10)
-    schedule: str = Field("flat-cosine", description="A name in training/schedule.py.")
+    learning_rate: float = Field(2e-3, gt=0, le=10, description="Size of the steps. Smaller is slower and steadier.")
+    weight_decay: float = Field(
+        1e-2, ge=0, le=10, description="How much weights shrink with each step: more keeps the network simpler."
+    )
+    schedule: str = Field("flat-cosine", description="How the learning rate changes over the run.")
     schedule_options: Choices = Field(default_factory=dict, description="The schedule's own, such as power.")
     warmup_steps: int = Field(
         20, ge=0, le=100_000, description="Steps until the full rate; cyclic and one-cycle begin in their own way."
@@ -172,7 +200,7 @@ class TrainConfig(Frozen):
     find_rate: bool = Field(False, description="Try many learning rates first, and take the one that is found.")
     encoder_rate: float = Field(1.0, gt=0, le=100, description="Learning rate of the encoder, relative to the rest's.")
     freeze_encoder: Fraction = Field(0.0, description="Share of the run in which the encoder stays as it is.")
-    loss: str = "dice+ce"
+    loss: str = Field("dice+ce", description="What is made small.")
     loss_options: Choices = Field(default_factory=dict, description="The loss's own, such as gamma.")
     class_weights: Literal["none", "inverse", "median", "effective"] = Field(
         "none", description="Weigh classes by how rare they are (training/weights.py), times their own weight."
@@ -185,7 +213,9 @@ class TrainConfig(Frozen):
     repeat_worst: float = Field(
         0.0, ge=0, le=0.5, description="Share of each batch that shows the worst patches of the last ten batches again."
     )
-    gradient_clip: float = Field(1.0, gt=0, le=1e6)
+    gradient_clip: float = Field(
+        1.0, gt=0, le=1e6, description="Longest gradient of a step: what is longer is shortened."
+    )
     accumulate: int = Field(1, ge=1, le=1024, description="Batches in a step: as a batch so many times as large.")
     deep_supervision: bool = Field(False, description="Coarse stages of the decoder have to answer, too.")
     averaging: Literal["ema", "swa", "none"] = Field(
@@ -198,11 +228,11 @@ class TrainConfig(Frozen):
         1.0, ge=0, le=100, description="With sparse strokes: weight of the network's own averaged answer elsewhere."
     )
     patience: int = Field(30, ge=1, description="Epochs without a better validation Dice before it stops.")
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    seed: int = Field(0, ge=0, lt=2**31)
+    precision: Precision = Field("auto", description=_PRECISION)
+    device: str = Field("auto", pattern=_DEVICE_NAME, description=_DEVICE)
+    seed: int = Field(0, ge=0, lt=2**31, description="The same seed on the same CPU gives the same model.")
     tensorboard: bool = Field(False, description="Write the history for TensorBoard too, into RUN/tensorboard.")
-    preview_seconds: float = Field(3.0, gt=0, le=3600)
+    preview_seconds: float = Field(3.0, gt=0, le=3600, description="Seconds between two previews in the viewer.")
     augment: AugmentConfig = AugmentConfig()
 
 
@@ -221,10 +251,10 @@ class PredictConfig(Frozen):
     """How a trained network is applied."""
 
     tile: int | None = Field(
-        None, ge=32, le=65536, description="Side of the part of a tile that is kept, pixels; None: 1024, volumes 128."
+        None, ge=32, le=65536, description="Side of the part of a tile that is kept, pixels; none: 1024, volumes 128."
     )
-    batch_size: int = Field(1, ge=1, le=1024)
-    halo: int | None = Field(None, ge=0, le=65536, description="Border of a tile that is cut off; None: the model's.")
+    batch_size: int = Field(1, ge=1, le=1024, description="Tiles that are predicted together.")
+    halo: int | None = Field(None, ge=0, le=65536, description="Border of a tile that is cut off; none: the model's.")
     exact: bool = Field(False, description="Halo of the whole receptive field and float32: no pixel differs.")
     tta: bool = Field(False, description="Average over flips and right-angle turns: eight times the work.")
     tta_scales: tuple[Scale, ...] = Field(
@@ -236,8 +266,8 @@ class PredictConfig(Frozen):
     orthoplanes: bool = Field(False, description="A model of planes looks along all three axes of a volume.")
     crf: bool = Field(False, description="Refine the probabilities of planes with a fully connected CRF.")
     crf_options: CrfOptions = CrfOptions()
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    precision: Precision = Field("auto", description=_PRECISION)
+    device: str = Field("auto", pattern=_DEVICE_NAME, description=_DEVICE)
 
 
 class RunConfig(Frozen):

@@ -179,7 +179,7 @@ def _learn(
             previews += 1
             # A preview that can't be written, such as over a file that is being read, must not end the training.
             with contextlib.suppress(OSError, SegNetError):
-                yield from preview(run, view, ready, learner, previews % 2)
+                yield from preview(run, view, ready, learner, previews)
             ended = time.monotonic()
             # At least three quarters of the time are for learning, however slow the preview is.
             next_preview = ended + max(ready.config.train.preview_seconds, 3 * (ended - now))

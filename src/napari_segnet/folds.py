@@ -14,13 +14,42 @@ from pathlib import Path
 
 from napari_segnet import events
 from napari_segnet.config import RunConfig
-from napari_segnet.errors import ConfigError, DataError, RunFolderError
+from napari_segnet.errors import ConfigError, DataError, SegNetError
 from napari_segnet.executor import Control, execute
 from napari_segnet.models.file import join_models, load_model, write_model
 from napari_segnet.models.info import fold_folders, read_info
-from napari_segnet.run import PairRecord, RunFolder, write_atomically
+from napari_segnet.run import PairRecord, RunFolder, check_new, write_atomically
 
 _COLUMNS = ("fold", "val_dice", "val_loss", "epoch")
+
+
+def execute_folder(path: Path, control: Control | None = None) -> Iterator[events.Event]:
+    """Train what a folder asks for: a run, or a cross-validation. Events and errors are theirs."""
+    return execute_folds(path, control) if is_folds(path) else execute(RunFolder(path), control)
+
+
+def train_folder(
+    path: Path, config: RunConfig, records: Sequence[PairRecord], control: Control | None = None
+) -> Iterator[events.Event]:
+    """Make a run folder, or those of a cross-validation where folds are asked for, and train.
+
+    A run that can't begin leaves nothing behind, so that its name is free for the next try: whoever calls this has
+    made sure (`check_new`) that nothing else lies in the folder.
+
+    Raises
+    ------
+    SegNetError
+        If something can't work.
+    """
+    if config.data.folds and not config.data.fold:
+        yield from execute_folds(create_folds(path, config, records), control)
+        return
+    run = RunFolder.create(path, config, records)
+    try:
+        yield from execute(run, control)
+    except SegNetError:
+        run.discard_unless_started()
+        raise
 
 
 def create_folds(path: Path | str, config: RunConfig, records: Sequence[PairRecord]) -> Path:
@@ -57,8 +86,7 @@ def create_folds(path: Path | str, config: RunConfig, records: Sequence[PairReco
             f"{folds} folds need at least {folds} images, but there are {images}.",
             f"Use --folds {images}, or add images." if images > 1 else "Train without --folds.",
         )
-    if path.exists() and (not path.is_dir() or any(f.name != "data" for f in path.iterdir())):
-        raise RunFolderError(f"{path} exists and is not empty.", "Choose another --out, or resume it.")
+    check_new(path, allowed=("data",))
     inside = [_from_below(record) for record in records]
     for fold in range(1, folds + 1):
         _create_fold(path, fold, config, inside)

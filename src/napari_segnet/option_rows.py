@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from napari_segnet.config import Frozen
@@ -30,9 +31,13 @@ def option_rows(model: type[Frozen]) -> list[OptionRow]:
     """
     properties = model.model_json_schema()["properties"] if model.model_fields else {}
     return [
-        OptionRow(name, values_of(properties[name]), _words(field.default), field.description or "")
+        OptionRow(name, values_of(properties[name]), _words(_default(field)), field.description or "")
         for name, field in model.model_fields.items()
     ]
+
+
+def _default(field: FieldInfo) -> Any:
+    return field.default if field.default_factory is None else field.get_default(call_default_factory=True)
 
 
 def values_of(schema: dict[str, Any]) -> str:
@@ -46,13 +51,15 @@ def values_of(schema: dict[str, Any]) -> str:
     kind = str(schema.get("type", "any"))
     if kind == "null":
         return "none"
+    if kind == "object":
+        return "names and values"
     if kind == "boolean":
         return "true or false"
     if kind == "array":
         parts = schema.get("prefixItems")
         inside = values_of(parts[0]) if parts else values_of(schema.get("items", {}))
         return f"list of {len(parts)}: {inside}" if parts else f"list: {inside}"
-    return ", ".join([{"string": "text"}.get(kind, kind), *_bounds(schema)])
+    return ", ".join([{"string": "text", "any": "names and values"}.get(kind, kind), *_bounds(schema)])
 
 
 def _bounds(schema: dict[str, Any]) -> list[str]:
@@ -74,7 +81,7 @@ def _bounds(schema: dict[str, Any]) -> list[str]:
 def _words(value: Any) -> str:
     if value is PydanticUndefined:
         return "has to be given"
-    if value is None:
+    if value is None or value in ({}, ()):
         return "none"
     if isinstance(value, bool):
         return str(value).lower()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_segnet import events
 from napari_segnet.axes import per_axis
@@ -36,10 +40,19 @@ class View:
     shape: tuple[int, int]
 
 
-def preview(run: RunFolder, view: View, ready: Prepared, learner: Learner, turn: int) -> Iterator[events.Event]:
+@dataclass(frozen=True)
+class _Part:
+    """What is predicted for a view, and where its pixels lie in that, along each axis ([Z], Y, X)."""
+
+    around: tuple[slice, ...]
+    inside: tuple[NDArray[np.int64], ...]
+
+
+def preview(run: RunFolder, view: View, ready: Prepared, learner: Learner, number: int) -> Iterator[events.Event]:
     """Predict the view with a margin around it, with the averaged weights as they are now.
 
-    A network for volumes sees planes above and below, too; the answer is that for the plane of the view.
+    A network for volumes sees planes above and below, too; the answer is that for the plane of the view. Where images
+    are resampled, each pixel of the view gets the answer for the pixel that its middle lies in.
 
     Parameters
     ----------
@@ -48,30 +61,28 @@ def preview(run: RunFolder, view: View, ready: Prepared, learner: Learner, turn:
     view : View
     ready : Prepared
     learner : Learner
-    turn : int
-        0 or 1: two names in turn, because the viewer may still be reading the previous one.
+    number : int
+        Of this preview, from 1. The one before it stays, because the viewer may still be reading it.
     """
     found = [i for i, pair in enumerate(ready.pairs) if pair.group == view.pair]
-    # Where images are resampled, the view's pixels are others than those that are learned from: it waits for the model.
-    place = _place(ready.pairs[found[0]], view.plane) if found and ready.config.data.pixel_size is None else None
+    place = _place(ready.pairs[found[0]], view.plane) if found else None
     if place is None:
         return
     began = time.perf_counter()
     item, z = place
-    number = found[item]
-    window = _window(ready.pairs[number].shape[-2:], view)
-    around = [
-        _around(part, length, _MARGIN) for part, length in zip(window, ready.pairs[number].shape[-2:], strict=True)
-    ]
-    inside: list[int | slice] = [
-        slice(part.start - wide.start, part.stop - wide.start) for part, wide in zip(window, around, strict=True)
-    ]
-    if z is not None:
-        depth = per_axis(ready.config.train.patch_size, 3)[0]
-        planes = _around(slice(z, z + 1), ready.pairs[number].shape[0], depth // 2)
-        around.insert(0, planes)
-        inside.insert(0, z - planes.start)
-    image = ready.cache.read(number, tuple(around))
+    pair = ready.pairs[found[item]]
+    window = _window(pair.opened.item_shape[-2:], view)
+    part = _part(pair, window, z, ready)
+    image = ready.cache.read(found[item], part.around)
+    labels, probabilities = _predict(image, ready, learner)
+    files = _write(
+        run, number, labels[np.ix_(*part.inside)], probabilities[np.ix_(np.arange(len(probabilities)), *part.inside)]
+    )
+    origin = window[0].start, window[1].start
+    yield events.Preview(view.pair, str(files[0]), str(files[1]), origin, time.perf_counter() - began, view.plane)
+
+
+def _predict(image: NDArray[np.float32], ready: Prepared, learner: Learner) -> tuple[NDArray[Any], NDArray[np.float32]]:
     network = learner.refresh_average(lambda: statistics_batches(learner, ready.lesson, ready.config.train))
     # The window is normalized already, by the limits of its whole image.
     info = model_info(ready, network, {}).replace(
@@ -79,14 +90,37 @@ def preview(run: RunFolder, view: View, ready: Prepared, learner: Learner, turn:
     )
     predictor = Predictor(network, info, PredictConfig(), learner.device)
     outputs = predictor.empty_outputs(image.shape[1:], probabilities=True)
-    predictor.predict_plane(image, labels_out=outputs["labels_out"], probabilities_out=outputs["probabilities_out"])
+    labels, probabilities = outputs["labels_out"], outputs["probabilities_out"]
+    predictor.predict_plane(image, labels_out=labels, probabilities_out=probabilities)
+    return labels, probabilities
+
+
+def _write(run: RunFolder, number: int, labels: NDArray[Any], probabilities: NDArray[np.float32]) -> tuple[Path, Path]:
+    """Write labels and probabilities of one plane, and remove those of the preview before the last."""
     folder = run.path / "preview"
     folder.mkdir(exist_ok=True)
-    files = folder / f"labels-{turn}.npy", folder / f"probabilities-{turn}.npy"
-    write_npy(files[0], np.ascontiguousarray(outputs["labels_out"][tuple(inside)]))
-    write_npy(files[1], np.ascontiguousarray(outputs["probabilities_out"][(slice(None), *inside)]))
-    origin = window[0].start, window[1].start
-    yield events.Preview(view.pair, str(files[0]), str(files[1]), origin, time.perf_counter() - began, view.plane)
+    files = folder / f"labels-{number}.npy", folder / f"probabilities-{number}.npy"
+    shape = labels.shape[-2:]
+    write_npy(files[0], np.ascontiguousarray(labels).reshape(shape))
+    write_npy(files[1], np.ascontiguousarray(probabilities).reshape(-1, *shape))
+    for name in ("labels", "probabilities"):
+        with contextlib.suppress(OSError):  # such as one that is being read, on Windows
+            (folder / f"{name}-{number - 2}.npy").unlink(missing_ok=True)
+    return files
+
+
+def _part(pair: TrainingPair, window: Sequence[slice], z: int | None, ready: Prepared) -> _Part:
+    """Return what to predict for some rows and columns of a pair, and for one of its planes."""
+    parts, margins = [*window], [_MARGIN, _MARGIN]
+    if z is not None:
+        parts.insert(0, slice(z, z + 1))
+        margins.insert(0, per_axis(ready.config.train.patch_size, 3)[0] // 2)
+    around, inside = [], []
+    for part, margin, length, seen in zip(parts, margins, pair.opened.item_shape, pair.shape, strict=True):
+        index = ((np.arange(part.start, part.stop) + 0.5) * seen / length).astype(np.int64)
+        around.append(slice(max(0, int(index[0]) - margin), min(seen, int(index[-1]) + 1 + margin)))
+        inside.append(index - around[-1].start)
+    return _Part(tuple(around), tuple(inside))
 
 
 def _place(first: TrainingPair, plane: int) -> tuple[int, int | None] | None:
@@ -111,7 +145,3 @@ def _window(shape: tuple[int, ...], view: View) -> list[slice]:
         start = max(0, min(origin, length - 1))
         parts.append(slice(start, min(length, start + max(1, size))))
     return parts
-
-
-def _around(part: slice, length: int, margin: int) -> slice:
-    return slice(max(0, part.start - margin), min(length, part.stop + margin))

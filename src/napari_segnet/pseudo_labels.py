@@ -25,7 +25,6 @@ from napari_segnet.io.images import open_image
 from napari_segnet.io.pairing import file_stem, list_images
 from napari_segnet.io.write import open_output
 from napari_segnet.predict.ensemble import make_predictor
-from napari_segnet.predict.resampled import pixel_size_of
 from napari_segnet.predict.stacks import check_channels, predict_stack_into
 from napari_segnet.run import write_atomically
 
@@ -114,8 +113,10 @@ def pseudo_label(
             target, items.shape, keeper.dtype, items.axes, kind="tif", pixel_size=image.pixel_size, units=image.units
         ) as labels:
             sink = _Sink(keeper, labels)
-            size = pixel_size_of(predictor, image.pixel_size, image.units)
-            for done, total in predict_stack_into(predictor, items, sink, probabilities=True, pixel_size=size):
+            steps = predict_stack_into(
+                predictor, items, sink, probabilities=True, pixel_size=image.pixel_size, units=image.units
+            )
+            for done, total in steps:
                 yield from (events.Notice(text) for text in notices)
                 notices.clear()
                 yield events.Progress(str(path), done, total)

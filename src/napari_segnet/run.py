@@ -54,6 +54,12 @@ def home() -> Path:
     return Path(os.environ.get("NAPARI_SEGNET_HOME") or platformdirs.user_data_path("napari-segnet"))
 
 
+def check_new(folder: Path, allowed: Sequence[str] = ()) -> None:
+    """Raise `RunFolderError` unless a run can be made here: nothing is in the folder but what is allowed."""
+    if folder.exists() and (not folder.is_dir() or any(f.name not in allowed for f in folder.iterdir())):
+        raise RunFolderError(f"{folder} exists and is not empty.", "Choose another --out, or resume it.")
+
+
 class RunFolder:
     """An existing run folder.
 
@@ -85,8 +91,7 @@ class RunFolder:
             If the folder exists and isn't empty, or can't be made.
         """
         folder = Path(path)
-        if folder.exists() and (not folder.is_dir() or any(f.name != "data" for f in folder.iterdir())):
-            raise RunFolderError(f"{folder} exists and is not empty.", "Choose another --out, or resume it.")
+        check_new(folder, allowed=("data",))
         try:
             for sub in ("data", "checkpoints"):
                 (folder / sub).mkdir(parents=True, exist_ok=True)

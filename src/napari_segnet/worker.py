@@ -24,7 +24,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from pydantic import Field
 
@@ -44,6 +44,8 @@ class InputImage(Frozen):
     name: str = Field(min_length=1, pattern=r"^[^/\\]+$")
     images: tuple[str, ...] = Field(min_length=1)
     axes: str = Field(pattern=r"^[TZCYX]+$")
+    pixel_size: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(None, description="Along [Z], Y, X.")
+    units: str | None = None
 
 
 class PredictCommand(Frozen):
@@ -161,10 +163,12 @@ class Worker:
         yield from execute(RunFolder(job["run"]), self._control)
 
     def _predict(self, job: dict[str, Any]) -> Iterator[events.Event]:
-        from napari_segnet.predict.arrays import predict_arrays
+        from napari_segnet.predict.arrays import ArrayFiles, predict_arrays
 
         wanted = validated(PredictJob, {k: v for k, v in job.items() if k != "command"})
-        images = [(i.name, tuple(Path(p) for p in i.images), i.axes) for i in wanted.inputs]
+        images = [
+            ArrayFiles(i.name, tuple(Path(p) for p in i.images), i.axes, i.pixel_size, i.units) for i in wanted.inputs
+        ]
         yield from predict_arrays(wanted.model, images, Path(wanted.out), **self._how(wanted))
 
     def _predict_files(self, job: dict[str, Any]) -> Iterator[events.Event]:

@@ -49,6 +49,40 @@ def test_paths_and_channels_and_stacks(tmp_path):
         model.predict(image)
 
 
+def test_folds_losses_and_optimizers_are_arguments_too(tmp_path):
+    pairs = [discs(n, side=64) for n in range(4)]
+    images, masks = zip(*pairs, strict=True)
+    asked = {"loss": "focal", "optimizer": "sgd", "schedule": "poly", "epochs": 2}
+    model = segnet.train(list(images), list(masks), folds=2, run=tmp_path / "cv", settings=QUICK, **asked)
+    assert [m.config.data.fold for m in model.info.members] == [1, 2]
+    assert {m.config.train.loss for m in model.info.members} == {"focal"}
+    assert (tmp_path / "cv" / "folds.csv").exists()
+    assert model.predict(images[0]).labels.shape == images[0].shape
+
+
+def test_the_spacing_of_arrays_is_known_to_the_model():
+    image, mask = discs(5)
+    model = segnet.train(image, mask, spacing=(0.5, 0.5), epochs=1, settings=[*QUICK, "data.pixel_size=1.0"])
+    assert model.info.pixel_size == (1, 1)
+    with pytest.raises(segnet.SegNetError, match="Give 2 lengths above zero, along Y, X"):
+        segnet.train(image, mask, spacing=(1, 0.5, 0.5), epochs=1)
+
+
+def test_a_run_that_cannot_begin_leaves_nothing_behind(tmp_path):
+    image, mask = discs(0)
+    with pytest.raises(segnet.SegNetError, match="Only class 1 is painted"):
+        segnet.train(image, mask * 0 + 1, unlabelled="ignore", epochs=1, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(segnet.SegNetError, match="Labels need the size"):
+        segnet.train([image, image], [mask, mask[:50]], epochs=1, run=tmp_path / "run")
+    assert not (tmp_path / "run" / "data").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "data").mkdir()
+    with pytest.raises(segnet.SegNetError, match="is not empty"):
+        segnet.train(image, mask, epochs=1, run=tmp_path / "mine")
+    assert (tmp_path / "mine" / "data").exists()
+
+
 def test_a_run_folder_is_kept_where_it_is_asked_for(tmp_path):
     image, mask = discs(2)
     segnet.train([image, image], [mask, mask], epochs=1, settings=QUICK, run=tmp_path / "run")

@@ -7,17 +7,19 @@ import pytest
 import torch
 from scipy import ndimage
 
+import napari_segnet as segnet
 from conftest import TINY, discs
 from napari_segnet import events
 from napari_segnet.config import PredictConfig, RunConfig, merge
 from napari_segnet.data.normalization import Normalization
 from napari_segnet.data.resampling import resample_nearest
 from napari_segnet.errors import ConfigError
-from napari_segnet.executor import Control, execute
+from napari_segnet.executor import Control, View, execute
+from napari_segnet.inputs import Pixels
 from napari_segnet.io.images import open_image
 from napari_segnet.io.write import write_npy, write_tiff
 from napari_segnet.models.file import load_model
-from napari_segnet.predict.arrays import predict_stack
+from napari_segnet.predict.arrays import ArrayFiles, predict_arrays, predict_stack
 from napari_segnet.predict.ensemble import make_predictor
 from napari_segnet.predict.files import predict_files
 from napari_segnet.predict.predictor import Predictor
@@ -121,9 +123,34 @@ def test_a_model_sees_all_images_at_one_pixel_size_and_answers_at_theirs(tmp_pat
 
     image, mask = scaled_discs(12, 2)
     predictor = make_predictor(run.path, PredictConfig(pixel_size=0.5))
-    labels, likely, entropy = predict_stack(predictor, image, "YX")
+    labels, likely, entropy = predict_stack(predictor, Pixels(image, "YX"))
     assert labels.shape == entropy.shape == likely.shape[1:] == mask.shape
     assert 2 * ((labels == 1) & (mask == 1)).sum() / ((labels == 1).sum() + mask.sum()) > 0.85
+
+    # A layer of the viewer, an array and a file with the same pixel size get the same answer.
+    write_npy(tmp_path / "layer.npy", image)
+    layer = ArrayFiles("layer", (tmp_path / "layer.npy",), "YX", (0.5, 0.5), "micrometer")
+    list(predict_arrays(run.path, [layer], tmp_path / "layers"))
+    assert np.array_equal(np.load(tmp_path / "layers" / "layer.npy"), labels)
+    write_tiff(tmp_path / "half.tif", image, "YX", pixel_size=(0.5, 0.5), units="micrometer")
+    assert np.array_equal(segnet.load(run.path).predict(tmp_path / "half.tif").labels, labels)
+
+
+def test_resampled_images_are_previewed_in_their_own_pixels(tmp_path):
+    run = resampled_run(tmp_path, data={"pixel_size": 1.0}, train={"epochs": 8, "preview_seconds": 0.01})
+    told = list(execute(run, Control(view=View("i1", 0, (30, 61), (90, 400)))))
+    shown = [event for event in told if isinstance(event, events.Preview)]
+    assert shown[-1].origin == (30, 61)
+    labels, probabilities = np.load(shown[-1].labels), np.load(shown[-1].probabilities)
+    assert labels.shape == (90, 192 - 61)
+    assert probabilities.shape == (2, *labels.shape)
+    assert np.array_equal(probabilities.argmax(axis=0), labels)
+    truth = scaled_discs(1, 2)[1][30:120, 61:] == 1
+    assert 2 * ((labels == 1) & truth).sum() / ((labels == 1).sum() + truth.sum()) > 0.8
+    # The viewer may still be reading the one before; those before it are gone.
+    assert len(shown) > 2
+    assert not (run.path / "preview" / "labels-1.npy").exists()
+    assert sum(1 for _ in (run.path / "preview").glob("labels-*.npy")) == 2
 
 
 def test_a_model_of_resampled_images_is_fine_tuned_at_its_own_pixel_size(tmp_path):

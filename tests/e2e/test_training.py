@@ -17,6 +17,7 @@ from napari_segnet import events
 from napari_segnet.config import PredictConfig
 from napari_segnet.errors import ConfigError, DataError, RunFolderError, SegNetError
 from napari_segnet.executor import Control, View, execute
+from napari_segnet.inputs import Pixels
 from napari_segnet.io.write import write_npy
 from napari_segnet.models.file import load_model
 from napari_segnet.models.info import read_info
@@ -277,7 +278,7 @@ def test_numbered_objects_are_learned_and_kept_apart(make_run):
     assert info.outputs == 3
     image, mask = discs(0)
     labels, probabilities, _ = predict_stack(
-        Predictor(network, info, PredictConfig(device="cpu")), image, "YX", instances=True
+        Predictor(network, info, PredictConfig(device="cpu")), Pixels(image, "YX"), instances=True
     )
     assert probabilities.shape == (2, *image.shape)
     assert dice(labels > 0, mask == 1) > 0.85

@@ -13,6 +13,7 @@ from napari_segnet.cli import app
 from napari_segnet.config import CrfOptions, LabelClass, PredictConfig, validated
 from napari_segnet.data.normalization import Normalization
 from napari_segnet.errors import ConfigError, DataError
+from napari_segnet.inputs import Pixels
 from napari_segnet.models.file import write_model
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.models.registry import build_network
@@ -266,7 +267,7 @@ def test_options_that_cannot_be_are_refused(setting):
 def test_objects_are_refined_before_they_are_numbered():
     truth, image, _ = scene(size=64)
     made = Predictor(Threshold(3), info_of("instances"), CRF)
-    labels, probabilities, _ = predict_stack(made, image[0], "YX", instances=True)
+    labels, probabilities, _ = predict_stack(made, Pixels(image[0], "YX"), instances=True)
     assert probabilities.shape == (2, 64, 64)
     assert ((labels > 0) == truth).mean() > 0.99
     assert ((labels > 0) == (probabilities[1] > 0.5)).all()
@@ -276,8 +277,8 @@ def test_each_plane_of_a_stack_is_refined_by_itself():
     _, image, _ = scene()
     stack = np.concatenate([image, image[:, ::-1]])
     made = Predictor(Threshold(), info_of(), CRF)
-    labels, probabilities, _ = predict_stack(made, stack, "ZYX")
-    alone, _, _ = predict_stack(made, image[0], "YX")
+    labels, probabilities, _ = predict_stack(made, Pixels(stack, "ZYX"))
+    alone, _, _ = predict_stack(made, Pixels(image[0], "YX"))
     np.testing.assert_array_equal(labels[0], alone)
     np.testing.assert_array_equal(labels, probabilities.argmax(0))
 
@@ -316,10 +317,12 @@ def test_the_command_line_takes_it(tmp_path):
     result = CliRunner().invoke(app, ["predict", *paths, "--out", str(out), *told])
     assert result.exit_code == 0, result.output
     config = PredictConfig(crf=True, crf_options=CrfOptions(sigma_beta=10))
-    labels, probabilities, _ = predict_stack(Predictor(network, info, config, torch.device("cpu")), image[0], "YX")
+    labels, probabilities, _ = predict_stack(
+        Predictor(network, info, config, torch.device("cpu")), Pixels(image[0], "YX")
+    )
     np.testing.assert_array_equal(tifffile.imread(out / "cells.tif"), labels)
     np.testing.assert_allclose(tifffile.imread(out / "cells_probabilities.tif"), probabilities, atol=1e-5)
-    unrefined, _, _ = predict_stack(Predictor(network, info, PredictConfig(device="cpu")), image[0], "YX")
+    unrefined, _, _ = predict_stack(Predictor(network, info, PredictConfig(device="cpu")), Pixels(image[0], "YX"))
     assert (labels != unrefined).any()
 
 

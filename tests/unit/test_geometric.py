@@ -179,6 +179,16 @@ def test_flips_and_quarter_turns_make_every_position_that_fits_and_no_other(patc
     assert len(signed_permutations(places)) == number
 
 
+@pytest.mark.parametrize(("flip", "axis"), [("left-right", 1), ("up-down", 0)])
+@pytest.mark.parametrize(("sides", "spacing"), [((8, 8), None), ((8, 8, 8), None), ((8, 8, 8), (5, 1, 1))])
+def test_patches_can_be_mirrored_along_one_axis_alone(flip, axis, sides, spacing):
+    found = signed_permutations(sources({"flip": flip}, sides, spacing, copies=200)[0])
+    as_it_is, mirrored = np.eye(len(sides), dtype=int), np.eye(len(sides), dtype=int)
+    row = axis + len(sides) - 2
+    mirrored[row, row] = -1
+    assert found == {tuple(as_it_is.ravel().tolist()), tuple(mirrored.ravel().tolist())}
+
+
 def test_turns_without_flips_are_never_mirrored():
     for patch, spacing, number in (((8, 8), None, 4), ((8, 8, 8), None, 24), ((8, 8, 8), (5, 1, 1), 4)):
         found = signed_permutations(sources({"quarter_turns": True}, patch, spacing, copies=800)[0])

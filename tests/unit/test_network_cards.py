@@ -14,11 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_segnet import completion
 from napari_segnet.cli import run
-from napari_segnet.config import Frozen
+from napari_segnet.config import AugmentConfig, Frozen
 from napari_segnet.models.catalogue import NETWORKS
 from napari_segnet.models.registry import build_network
 from napari_segnet.models.size import measure
 from napari_segnet.option_rows import option_rows
+from napari_segnet.settings_table import prediction_settings, training_settings
 from napari_segnet.training.loss_catalogue import LOSSES
 from napari_segnet.training.optimizers import OPTIMIZERS
 from napari_segnet.training.schedule import SCHEDULES
@@ -111,10 +112,30 @@ def test_options_become_words():
         ("kind", "a, b", "a"),
         ("deep", "true or false", "false"),
         ("weight", "number, above 0, at most 2 or none", "none"),
-        ("shares", "list: number", "()"),
+        ("shares", "list: number", "none"),
         ("name", "text", "has to be given"),
     ]
     assert option_rows(Example)[0].meaning == "Channels."
+
+
+def test_the_page_of_settings_is_up_to_date_and_knows_all_of_them(cards):
+    page = (DOCS / "reference_settings.md").read_text(encoding="utf-8")
+    assert page == cards.settings_page(), "run `make cards`"
+    rows = {row.name: row for row in training_settings()}
+    offered = {name.rstrip("=.") for name, _ in completion.settings("")}
+    assert set(rows) == offered
+    assert all(f"`{name}`" in page for name in rows)
+    assert rows["train.patch_size"].default == "the preset's"
+    assert rows["train.augment.flip"].values == "true or false or left-right, up-down"
+    assert rows["train.augment.flip"].default == "true"
+    assert {"tile", "crf_options.iterations"} <= {row.name for row in prediction_settings()}
+
+
+def test_settings_are_listed_at_the_shell(capsys):
+    assert run(["settings", "augment", "--plain"]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"train.augment.{name}" for name in AugmentConfig.model_fields]
+    assert run(["settings", "frobnicate"]) == 2
+    assert "No setting has 'frobnicate' in its name or meaning" in capsys.readouterr().err
 
 
 def test_networks_losses_and_settings_are_completed_without_torch():
@@ -129,6 +150,7 @@ assert "train.loss=focal" in [name for name, _ in c.settings("train.loss=fo")]
 assert "train.loss_options." in [name for name, _ in c.settings("train.lo")]
 assert [name for name, _ in c.settings("train.averaging=s")] == ["train.averaging=swa"]
 assert [name for name, _ in c.settings("train.augment.flip=t")] == ["train.augment.flip=true"]
+assert [name for name, _ in c.settings("train.augment.flip=l")] == ["train.augment.flip=left-right"]
 assert [name for name, _ in c.networks_or_auto("a")] == ["auto", "attention-unet", "attention-unet3d"]
 assert "torch" not in sys.modules
 """

@@ -10,13 +10,14 @@ from napari_segnet.channels import join_channels
 from napari_segnet.config import LabelClass, PredictConfig
 from napari_segnet.data.normalization import Normalization
 from napari_segnet.errors import DataError, SegNetError
+from napari_segnet.inputs import Pixels
 from napari_segnet.io.images import open_image
 from napari_segnet.io.write import open_output
 from napari_segnet.models.file import write_model
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.models.registry import build_network
 from napari_segnet.predict import jobs
-from napari_segnet.predict.arrays import predict_arrays, predict_stack
+from napari_segnet.predict.arrays import ArrayFiles, predict_arrays, predict_stack
 from napari_segnet.predict.files import predict_files
 from napari_segnet.predict.predictor import Predictor
 
@@ -227,9 +228,9 @@ def test_a_model_of_instances_numbers_objects_by_their_insides(tmp_path):
 
 def test_objects_are_numbered_anew_at_each_time(model):
     movie = np.stack([picture(32, 32)] * 2)
-    labels, _, _ = predict_stack(Predictor(model[2], model[1], CONFIG), movie, "TYX", instances=True)
+    labels, _, _ = predict_stack(Predictor(model[2], model[1], CONFIG), Pixels(movie, "TYX"), instances=True)
     np.testing.assert_array_equal(labels[0], labels[1])
-    volume, _, _ = predict_stack(Predictor(model[2], model[1], CONFIG), movie, "ZYX", instances=True)
+    volume, _, _ = predict_stack(Predictor(model[2], model[1], CONFIG), Pixels(movie, "ZYX"), instances=True)
     np.testing.assert_array_equal(volume[0] > 0, labels[0] > 0)
     # Every object touches itself in the next plane, so both planes hold the same few objects.
     assert volume.max() <= labels[0].max()
@@ -238,7 +239,7 @@ def test_objects_are_numbered_anew_at_each_time(model):
 def test_a_stack_in_memory_puts_classes_first(model):
     stack = picture(2, 40, 44)
     predictor = Predictor(model[2], model[1], CONFIG)
-    labels, probabilities, uncertainty = predict_stack(predictor, stack, "ZYX")
+    labels, probabilities, uncertainty = predict_stack(predictor, Pixels(stack, "ZYX"))
     assert probabilities.shape == (2, 2, 40, 44)
     expected = expected_of(model, stack[1][None])
     np.testing.assert_array_equal(labels[1], expected["labels_out"])
@@ -251,7 +252,7 @@ def test_the_viewer_gets_arrays_of_several_layers_used_as_channels(tmp_path):
     red, green = picture(2, 40, 44), picture(2, 40, 44, dtype=np.uint16, seed=1)
     np.save(tmp_path / "red.npy", red)
     np.save(tmp_path / "green.npy", green)
-    inputs = [("both", (tmp_path / "red.npy", tmp_path / "green.npy"), "ZYX")]
+    inputs = [ArrayFiles("both", (tmp_path / "red.npy", tmp_path / "green.npy"), "ZYX")]
     said = list(predict_arrays(model[0], inputs, tmp_path / "out", config=CONFIG))
     files = next(e.files for e in said if isinstance(e, events.Predicted))
     labels, probabilities = np.load(files["labels"]), np.load(files["probabilities"])
@@ -267,8 +268,9 @@ def test_layers_of_different_sizes_are_no_channels(tmp_path):
     model = make_model(tmp_path / "model.safetensors", channels=2)
     np.save(tmp_path / "a.npy", picture(40, 44))
     np.save(tmp_path / "b.npy", picture(40, 48))
+    image = ArrayFiles("both", (tmp_path / "a.npy", tmp_path / "b.npy"), "YX")
     with pytest.raises(DataError, match="channels of both have different sizes"):
-        list(predict_arrays(model[0], [("both", (tmp_path / "a.npy", tmp_path / "b.npy"), "YX")], tmp_path))
+        list(predict_arrays(model[0], [image], tmp_path))
 
 
 def test_channels_are_read_only_where_they_are_sliced():

@@ -71,7 +71,7 @@ class AdvancedForm(QWidget):
             grid.addWidget(self.preview, grid.rowCount(), 0, 1, 2)
 
     def _field(self, choice: Advanced) -> QLineEdit | QComboBox:
-        if choice.kind in ("choice", "bool"):
+        if choice.kind == "choice":
             return self._box(choice)
         field = QLineEdit()
         field.setPlaceholderText(_PRESET)
@@ -85,9 +85,6 @@ class AdvancedForm(QWidget):
 
     def _box(self, choice: Advanced) -> QComboBox:
         box = parts.combo(choice.tip, lambda value: self._set(choice.key, value), [(_PRESET, None)])
-        if choice.kind == "bool":
-            box.addItem("yes", True)
-            box.addItem("no", False)
         for item in choice.items:
             box.addItem(item.text, item.value)
             place = box.count() - 1

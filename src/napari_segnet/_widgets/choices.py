@@ -18,7 +18,7 @@ from napari_segnet.training.loss_catalogue import LOSSES
 from napari_segnet.training.optimizers import OPTIMIZERS
 from napari_segnet.training.schedule import SCHEDULES
 
-Kind = Literal["int", "float", "bool", "text", "choice", "patch", "options"]
+Kind = Literal["int", "float", "text", "choice", "patch", "options"]
 GROUPS = ("Network", "Learning", "Augmentation")
 
 
@@ -27,7 +27,7 @@ class Item:
     """Something to choose; without a `value` it is the heading of those below it."""
 
     text: str
-    value: str | None = None
+    value: str | bool | None = None
     tip: str = ""
 
 
@@ -62,6 +62,7 @@ ENCODERS = (
 )
 """Encoders that are proposed while one is typed; any other name of smp, or ``tu-`` and any of timm, can be typed."""
 
+_YES_NO = (Item("yes", True), Item("no", False))
 _PLANES = tuple(
     Item(spec.name, spec.name, f"{spec.idea} {spec.when}") for spec in NETWORKS.values() if spec.axes == "YX"
 )
@@ -99,27 +100,10 @@ _TITLES = {
     "data.val_fraction": "Validation share",
 }
 _TIPS = {
-    "model.network": "Which network learns. Those for planes learn stacks plane by plane, the others as volumes.",
-    "model.encoder": "The encoder of the network: one of segmentation-models-pytorch such as resnet34, or tu- and any "
-    "model of timm such as tu-convnext_tiny.",
     "model.weights": "imagenet: an encoder that knows photographs already, fetched once from its hub.",
-    "model.options": "The network's own options, such as width=32 depth=4. More channels see finer differences, more "
-    "levels see farther; both are slower.",
     "train.epochs": "Most epochs; it stops earlier when the minutes are over.",
-    "train.steps_per_epoch": "Steps between two looks at the validation.",
-    "train.batch_size": "Patches in one step. Fewer need less memory.",
-    "train.patch_size": "Side of a patch in pixels; of volumes also three numbers for Z, Y and X. Larger ones see more "
-    "around.",
-    "train.optimizer": "How weights follow from gradients.",
-    "train.learning_rate": "Size of the steps. Smaller is slower and steadier.",
-    "train.weight_decay": "How much weights shrink with each step: more keeps the network simpler.",
-    "train.schedule": "How the learning rate changes over the run.",
-    "train.loss": "What is made small.",
-    "train.gradient_clip": "Longest gradient of a step: what is longer is shortened.",
-    "train.precision": "Numbers to compute with. bfloat16 is quicker where the device has it.",
-    "train.device": "Where it computes: auto takes a GPU where there is one.",
-    "train.seed": "The same seed on the same CPU gives the same model.",
 }
+"""Where the field says more, or less, than its control can."""
 _ELSEWHERE = {"train.preset", "train.minutes", "train.preview_seconds", "train.augment"}
 """Fields with a control of their own, in the dock or the preferences."""
 
@@ -165,13 +149,22 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[Item, ...]]:
         return "patch", ()
     if get_origin(annotation) in (Union, types.UnionType):
         # None stands for "as the preset chooses", as the empty field does.
-        annotation = next(part for part in get_args(annotation) if part is not type(None))
+        first, *others = (part for part in get_args(annotation) if part is not type(None))
+        if first is bool and others:
+            return "choice", (*_YES_NO, *_named(others[0]))
+        annotation = first
+    if annotation is bool:
+        return "choice", _YES_NO
     if get_origin(annotation) is Literal:
-        return "choice", tuple(Item(name, name) for name in get_args(annotation))
+        return "choice", _named(annotation)
     if get_origin(annotation) is dict:
         return "options", ()
-    kinds: dict[Any, Kind] = {int: "int", float: "float", bool: "bool"}
+    kinds: dict[Any, Kind] = {int: "int", float: "float"}
     return kinds.get(annotation, "text"), ()
+
+
+def _named(literal: Any) -> tuple[Item, ...]:
+    return tuple(Item(name, name) for name in get_args(literal))
 
 
 ADVANCED: tuple[Advanced, ...] = _rows()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ def write_inputs(
         if isinstance(pair, FilePair):
             opened = open_image(pair.image)
             layer = layer_of_file(viewer, pair.image)
-            inputs.append({"name": name, "images": [str(pair.image.resolve())], "axes": opened.axes})
+            inputs.append(_input(name, [pair.image.resolve()], opened.axes, opened.pixel_size, opened.units))
             shown[name] = Shown.of([layer], opened.axes)
             yield
             continue
@@ -184,8 +184,17 @@ def write_inputs(
             paths = [reference for reference in references if reference is not None]
         else:
             yield from _layers.write_image(out / "inputs", name, images)
-        inputs.append({"name": name, "images": [str(p) for p in paths], "axes": pair.axes})
+        inputs.append(_input(name, paths, pair.axes, *_layers.pixel_size_of(images[0], pair.axes)))
         shown[name] = Shown.of(images, pair.axes)
+
+
+def _input(
+    name: str, paths: Sequence[Path], axes: str, pixel_size: tuple[float, ...] | None, units: str | None
+) -> dict[str, Any]:
+    """Return an entry of the worker's command."""
+    known = pixel_size is not None and min(pixel_size) > 0
+    size = {"pixel_size": list(pixel_size), "units": units} if pixel_size is not None and known else {}
+    return {"name": name, "images": [str(path) for path in paths], "axes": axes, **size}
 
 
 def show_files(viewer: Any, data: DataChoice, pair: FilePair) -> None:

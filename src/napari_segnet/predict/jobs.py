@@ -104,11 +104,12 @@ def _predict_one(
 ) -> Generator[events.Event]:
     items = job.open(predictor.spatial)
     check_channels(job.name, items, predictor.info)
-    size = pixel_size_of(predictor, *job.pixel_size())
-    if predictor.info.resampled and size is None:
+    size, units = job.pixel_size()
+    if predictor.info.resampled and pixel_size_of(predictor, size, units) is None:
         notices.append(
             f"{job.name} doesn't say how large its pixels are, so it is predicted as it is. The model knows pixels of "
-            f"{words_of(predictor.info)}: if others are in the image, say how large with --pixel-size."
+            f"{words_of(predictor.info)}: if others are in the image, say how large with --pixel-size, or by the scale "
+            "and the units of the layer."
         )
     steps = predict_stack_into(
         predictor,
@@ -118,7 +119,7 @@ def _predict_one(
         uncertainty=uncertainty,
         instances=instances,
         pixel_size=size,
-        voxel=job.pixel_size()[0],
+        units=units,
     )
     said = 0.0
     with contextlib.closing(steps):

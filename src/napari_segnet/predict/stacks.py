@@ -16,7 +16,7 @@ from napari_segnet.models.info import ModelInfo
 from napari_segnet.predict.instances import to_instances
 from napari_segnet.predict.orthoplanes import OrthoplanePredictor
 from napari_segnet.predict.predictor import Predictor
-from napari_segnet.predict.resampled import iterate_at, shape_for
+from napari_segnet.predict.resampled import iterate_at, pixel_size_of, shape_for
 from napari_segnet.predict.wanted import Wanted
 
 
@@ -74,7 +74,7 @@ def predict_stack_into(
     uncertainty: bool = False,
     instances: bool = False,
     pixel_size: Sequence[float] | None = None,
-    voxel: Sequence[float] | None = None,
+    units: str | None = None,
 ) -> Generator[tuple[int, int]]:
     """Predict all planes, or all volumes, of an image.
 
@@ -91,10 +91,10 @@ def predict_stack_into(
         Number objects, through Z where there is one and anew in each T, instead of naming classes. The labels
         are then held in memory until all are found.
     pixel_size : sequence of float, optional
-        Size of a pixel along [Z], Y, X in the units of the model, from `resampled.pixel_size_of`: where the model
-        knows images of one pixel size, this one is resampled to it, and the outputs back.
-    voxel : sequence of float, optional
-        Size of a pixel along [Z], Y, X as the file tells it: orthoplanes are stretched by it.
+        Size of a pixel along [Z], Y, X, as the file tells it; the configuration's counts more. Where the model knows
+        images of one pixel size, this one is resampled to it, and the outputs back; orthoplanes are stretched by it.
+    units : str, optional
+        Of `pixel_size`.
 
     Yields
     ------
@@ -120,13 +120,21 @@ def predict_stack_into(
             opened["uncertainty"] = stack.enter_context(sink("uncertainty", shape, np.float32, axes))
         if inside:
             opened["interior"] = np.empty(shape, np.float32)
-        seen = shape_for(predictor.info, items.item_shape, pixel_size)
-        applied = OrthoplanePredictor(predictor, voxel) if predictor.config.orthoplanes else predictor
+        seen = shape_for(predictor.info, items.item_shape, pixel_size_of(predictor, pixel_size, units))
+        applied = (
+            OrthoplanePredictor(predictor, _voxel(predictor, pixel_size)) if predictor.config.orthoplanes else predictor
+        )
         yield from _predict_items(applied, items, opened, seen)
         if instances:
             objects = number_objects(opened["labels"], opened.get("interior"), axes, predictor)
             with sink("labels", shape, smallest_unsigned(int(objects.max())), axes) as output:
                 output[...] = objects
+
+
+def _voxel(predictor: Predictor, size: Sequence[float] | None) -> Sequence[float] | None:
+    """Return the size of a voxel along Z, Y, X, in any unit."""
+    asked = predictor.config.pixel_size
+    return asked if isinstance(asked, tuple) else size
 
 
 def _predict_items(

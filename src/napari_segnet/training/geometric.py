@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_segnet.config import AugmentConfig
+from napari_segnet.config import AugmentConfig, Flip
 from napari_segnet.training.draws import Draws
 
 _ROOM = 1.3
@@ -137,7 +137,7 @@ def resample(
     grid = _grid(values.shape[3:], patch[1:], spacing[1:], config, draws, values.device)
     moved, labels = _sample(values[:, :, planes].flatten(1, 2), targets[:, planes], grid)
     moved = moved.reshape(*values.shape[:2], *patch)
-    if config.flip:
+    if config.flip is True:
         upside_down = draws.whole(2).bool()[:, 0].to(values.device)
         labels = torch.where(upside_down.reshape(-1, 1, 1, 1), labels.flip(1), labels)
         moved = torch.where(upside_down.reshape(-1, 1, 1, 1, 1), moved.flip(2), moved)
@@ -220,8 +220,15 @@ def _matrix(patch: Sequence[int], spacing: Sequence[float], config: AugmentConfi
         slope[:, i, j] = shear.tan()
         matrix = matrix @ slope
     if config.flip:
-        matrix = matrix * (draws.whole(2, len(patch))[:, None] * 2 - 1)
+        signs = draws.whole(2, len(patch)) * 2 - 1
+        matrix = matrix * signs.where(_mirrored(config.flip, len(patch)), 1)[:, None]
     return matrix * zoom[:, None, None]
+
+
+def _mirrored(flip: Flip, axes: int) -> Tensor:
+    """Return along which axes patches are mirrored: (axes,) bool, X first."""
+    only = {"left-right": 0, "up-down": 1}
+    return torch.tensor([flip is True or only.get(str(flip)) == axis for axis in range(axes)])
 
 
 def _rotation(axes: int, plane: tuple[int, int], cos: Tensor, sin: Tensor) -> Tensor:
