@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skimage.feature import multiscale_basic_features
+from skimage.transform import resize
 from sklearn.ensemble import RandomForestClassifier
 from torch.nn import functional as F
 
@@ -76,6 +77,18 @@ def read_pairs(folder: Path) -> list[tuple[Image, Mask]]:
         plane = np.asarray(to_stack(opened.array, opened.axes)[0])
         pairs.append((plane, np.asarray(open_labels(mask).array).astype(np.uint8)))
     return pairs
+
+
+def enlarged(task: Task, factor: int) -> Task:
+    """Return a task whose images have so many times as many pixels along each side, as of a finer camera."""
+
+    def enlarge(image: Image, mask: Mask) -> tuple[Image, Mask]:
+        sides = len(image), *(factor * side for side in mask.shape)
+        larger = resize(image.astype(np.float32), sides, order=1, preserve_range=True)
+        return larger.astype(image.dtype), mask.repeat(factor, axis=0).repeat(factor, axis=1)
+
+    train, test = ([enlarge(*pair) for pair in pairs] for pairs in (task.train, task.test))
+    return Task(task.name, train, test, task.classes)
 
 
 def draw_strokes(mask: Mask, share: float, classes: int, rng: np.random.Generator) -> Mask:
@@ -282,6 +295,7 @@ def main() -> None:
     parser.add_argument("--annotation", nargs="+", default=["0.005", "0.01", "0.05", "full"])
     parser.add_argument("--seconds", nargs="+", type=float, default=[10, 30, 60, 180])
     parser.add_argument("--most-images", type=int, help="training images to paint; default: all")
+    parser.add_argument("--enlarge", type=int, default=1, help="show all images so many times as large")
     parser.add_argument("--ordered", action="store_true", help="test on the last images: for consecutive sections")
     parser.add_argument("--set", nargs="*", default=[], help="settings as at the shell, to try an idea")
     parser.add_argument("--out", type=Path, help="JSON file for the rows")
@@ -292,6 +306,8 @@ def main() -> None:
         task = read_task(folder, options.ordered)
         if options.most_images:
             task = Task(task.name, task.train[: options.most_images], task.test, task.classes)
+        if options.enlarge > 1:
+            task = enlarged(task, options.enlarge)
         for annotation in options.annotation:
             row = measure(task, annotation, options.seconds, options.set)
             add_row(rows, row, options.out)

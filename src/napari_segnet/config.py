@@ -79,6 +79,9 @@ class DataConfig(Frozen):
     pixel_size: PixelSize | Literal["median"] | None = Field(
         None, description="Bring images to this pixel size first, in the units of the files; median: of the images."
     )
+    zoom: float = Field(
+        1.0, ge=0.02, le=4, description="Show the network images at this size: 0.5 has half as many pixels a side."
+    )
     val_fraction: float = Field(0.2, ge=0, lt=1, description="Part of the annotation kept for validation.")
     folds: int = Field(0, ge=0, le=100, description="Parts that the images are divided into; 0: no folds.")
     fold: int = Field(0, ge=0, le=100, description="The part that this run validates on, from 1.")
@@ -91,6 +94,12 @@ class DataConfig(Frozen):
             raise ValueError(f"data.window and data.normalization = {self.normalization} exclude each other")
         if not isinstance(self.window, str) and self.window[0] >= self.window[1]:
             raise ValueError(f"data.window = {list(self.window)} has to go from the darker to the brighter value")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_resize(self) -> Self:
+        if self.pixel_size is not None and self.zoom != 1:
+            raise ValueError(f"data.pixel_size and data.zoom = {self.zoom:g} exclude each other: both resize images")
         return self
 
     @model_validator(mode="after")

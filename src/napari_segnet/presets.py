@@ -21,6 +21,13 @@ PRESETS: dict[PresetName, str] = {
 }
 
 
+_ENOUGH: dict[PresetName, float] = {"best": 40.0, "balanced": 8.0}
+"""Minutes of learning on a CPU from which on a preset is worth its time (docs/benchmarks.md)."""
+_GPU = 10.0
+"""Minutes of a CPU that a minute of a GPU stands for, at the very least."""
+_OBJECT, _IMAGE, _GRAIN = 0.3, 1.4, 15.0
+"""What images are shown smaller down to: width of objects and of images in sides of a patch, distance of edges in
+pixels."""
 _FEW_PIXELS = 20_000
 """Annotated pixels below which less is learned for less long."""
 
@@ -31,7 +38,8 @@ class Fingerprint:
 
     `height` and `width` are the median image's, pixels; `annotated` counts annotated pixels over all images;
     `memory` is the device's in GiB. Where a network sees volumes, `depth` is their median number of planes, and
-    `spacing` the size of a voxel along Z, Y and X, in any unit.
+    `spacing` the size of a voxel along Z, Y and X, in any unit. `object_width` is how wide objects are, and `grain`
+    how far edges are apart, pixels; None where strokes don't tell.
     """
 
     images: int
@@ -44,6 +52,8 @@ class Fingerprint:
     memory: float = 8.0
     depth: int | None = None
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    object_width: float | None = None
+    grain: float | None = None
 
     @property
     def share(self) -> float:
@@ -93,11 +103,49 @@ def choose(preset: PresetName, data: Fingerprint) -> tuple[dict[str, Any], dict[
     return {"model": model, "train": train}, reasons
 
 
+def choose_zoom(config: RunConfig, data: Fingerprint) -> tuple[float, dict[str, str]]:
+    """Choose the size at which images are shown to the network, and say why where it isn't their own.
+
+    A patch should show objects with what lies around them, three times as wide as they are. Larger patches do that,
+    too, but are fewer in the same time: on photographs of whale tails two minutes of patches twice as wide changed
+    little, and images half as wide gave a Dice of 0.88 instead of 0.77 (docs/benchmarks.md).
+
+    Parameters
+    ----------
+    config : RunConfig
+    data : Fingerprint
+        Of the images as they are.
+
+    Returns
+    -------
+    zoom : float
+        What `data.zoom` asks for, or 1, or one by a whole number.
+    reasons : dict of str to str
+    """
+    asked, patch = config.data.explicit(), config.train.explicit().get("patch_size")
+    if "zoom" in asked:
+        return config.data.zoom, {}
+    if data.object_width is None or data.grain is None or config.data.pixel_size is not None:
+        return 1.0, {}
+    side = patch if isinstance(patch, int) else _side(_preset(config.train, data)[0], data.device != "cpu")
+    # Patches of hardly more than one image are all alike, and what is finer than some pixels is lost.
+    most = data.object_width / (_OBJECT * side), min(data.height, data.width) / (_IMAGE * side), data.grain / _GRAIN
+    parts = math.floor(min(most))
+    if parts < 2:
+        return 1.0, {}
+    words = f"1/{parts} of their size: objects are about {data.object_width:.0f} pixels wide"
+    return round(1 / parts, 4), {"images": f"{words} (data.zoom=1: as they are)."}
+
+
 def _patch(preset: PresetName, data: Fingerprint, gpu: bool) -> int:
-    wanted = {"fast": 128, "balanced": 192, "best": 256}[preset] * (2 if gpu and preset != "fast" else 1)
+    wanted = _side(preset, gpu)
     side = min(data.height, data.width)
     # A patch larger than the image only adds mirrored pixels; below 64 there is too little to see.
     return max(64, min(wanted, side // 32 * 32))
+
+
+def _side(preset: PresetName, gpu: bool) -> int:
+    return {"fast": 128, "balanced": 192, "best": 256}[preset] * (2 if gpu and preset != "fast" else 1)
 
 
 def _patch_of_volume(preset: PresetName, data: Fingerprint, gpu: bool) -> tuple[int, ...]:
@@ -138,7 +186,17 @@ def _network(preset: PresetName, gpu: bool) -> tuple[dict[str, Any], str]:
         "max_width": 512 if preset == "best" else 256,
         "depth": 5 if preset == "best" else 4,
     }
-    return {"network": "plain-unet", "options": options}, f"U-Net with {width} channels at full resolution."
+    words = f"U-Net with {width} channels at full resolution, halved {options['depth']} times."
+    return {"network": "plain-unet", "options": options}, words
+
+
+def _preset(train: TrainConfig, data: Fingerprint) -> tuple[PresetName, dict[str, str]]:
+    """Return the preset that is asked for, or else the one that the time is enough for, and why."""
+    if "preset" in train.explicit() or train.minutes is None:
+        return train.preset, {}
+    work = train.minutes * (1 if data.device == "cpu" else _GPU)
+    preset: PresetName = next((name for name, least in _ENOUGH.items() if work >= least), "fast")
+    return preset, {"preset": f"{preset}, which suits {train.minutes:g} minutes on {data.device}."}
 
 
 def _asked_for(mine: Mapping[str, Any]) -> dict[str, str]:
@@ -177,7 +235,9 @@ def resolve(config: RunConfig, data: Fingerprint, *, fine_tunes: bool = False) -
         A sentence for each choice that the preset made.
     """
     explicit = config.explicit()
-    settings, reasons = choose(config.train.preset, data)
+    preset, reasons = _preset(config.train, data)
+    settings, chosen = choose(preset, data)
+    reasons |= chosen
     chosen_network = explicit.get("model", {}).get("network")
     if fine_tunes:
         settings["model"] = {}
@@ -195,7 +255,8 @@ def resolve(config: RunConfig, data: Fingerprint, *, fine_tunes: bool = False) -
     }
     # What they can't take is said before anything is learned.
     optimizer.read(config.train.optimizer_options)
-    schedule_spec(config.train.schedule).read(config.train.schedule_options)
+    schedule = schedule_spec(config.train.schedule)
+    schedule.read(config.train.schedule_options)
     mine = explicit.get("train", {})
     if mine.get("minutes") is not None and "epochs" not in mine:
         settings["train"]["epochs"] = None
@@ -203,6 +264,9 @@ def resolve(config: RunConfig, data: Fingerprint, *, fine_tunes: bool = False) -
         reasons["length"] = f"{mine['minutes']:g} minutes, as asked for."
     reasons |= _asked_for(mine)
     merged = validated(RunConfig, merge(settings, explicit))
+    if not set(mine) >= set(TrainConfig.model_fields):  # of a run that goes on it was said before
+        rate = "a rate that is looked for" if merged.train.find_rate else f"{merged.train.learning_rate:g}"
+        reasons["schedule"] = f"{schedule.name}, from {rate}."
     if merged.train.epochs is None and merged.train.minutes is None:
         raise ConfigError("Neither epochs nor minutes are limited.", "Set train.epochs or train.minutes.")
     return validated(RunConfig, merged.model_dump()), reasons

@@ -136,6 +136,27 @@ def test_a_model_sees_all_images_at_one_pixel_size_and_answers_at_theirs(tmp_pat
     assert np.array_equal(segnet.load(run.path).predict(tmp_path / "half.tif").labels, labels)
 
 
+def test_images_of_wide_objects_are_shown_smaller_and_answered_at_their_own_size(tmp_path):
+    images, masks = zip(*(scaled_discs(n, 8) for n in range(3)), strict=True)
+    told = []
+    quick = ["train.patch_size=64", "train.steps_per_epoch=6", "model.options={width: 8, depth: 2, max_width: 16}"]
+    asked = {"epochs": 6, "val_fraction": 0, "task": "semantic", "unlabelled": "background"}
+    model = segnet.train(images[:2], masks[:2], settings=quick, on_event=told.append, **asked)
+    started = next(event for event in told if isinstance(event, events.Started))
+    assert "of their size: objects are about" in started.choices["images"]
+    assert model.info.zoom < 0.4
+    assert model.info.config.data.zoom == model.info.zoom
+    image, mask = images[2], masks[2]
+    result = model.predict(image)
+    assert result.labels.shape == result.uncertainty.shape == mask.shape
+    assert 2 * ((result.labels == 1) & (mask == 1)).sum() / ((result.labels == 1).sum() + mask.sum()) > 0.85
+    # Corrections are learned at the size that the model knows, whatever they look like.
+    better = segnet.train(image, mask, weights=str(model.save(tmp_path / "first.safetensors")), settings=quick, **asked)
+    assert better.info.zoom == model.info.zoom
+    with pytest.raises(segnet.SegNetError, match="one zoom"):
+        model.predict(np.stack([image] * 4), axes="ZYX", orthoplanes=True)
+
+
 def test_resampled_images_are_previewed_in_their_own_pixels(tmp_path):
     run = resampled_run(tmp_path, data={"pixel_size": 1.0}, train={"epochs": 8, "preview_seconds": 0.01})
     told = list(execute(run, Control(view=View("i1", 0, (30, 61), (90, 400)))))

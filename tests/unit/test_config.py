@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from napari_segnet.config import LabelClass, RunConfig, TrainConfig, apply_settings, merge
 from napari_segnet.errors import ConfigError
-from napari_segnet.presets import Fingerprint, resolve
+from napari_segnet.presets import Fingerprint, choose_zoom, resolve
 from napari_segnet.request import build_config
 
 SMALL = Fingerprint(images=1, height=300, width=400, channels=1, outputs=2, annotated=1000)
@@ -66,6 +66,59 @@ def test_resolving_twice_changes_nothing(preset, side, device):
     twice, _ = resolve(RunConfig.from_json(once.to_json()), data)
     assert once == twice
     assert once.train.patch_size <= max(64, side)
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "preset"),
+    [
+        ({}, "cpu", "fast"),
+        ({"minutes": 3.0}, "cpu", "fast"),
+        ({"minutes": 15.0}, "cpu", "balanced"),
+        ({"minutes": 90.0}, "cpu", "best"),
+        ({"minutes": 3.0}, "cuda", "balanced"),
+        ({"minutes": 90.0, "preset": "fast"}, "cpu", "fast"),
+    ],
+)
+def test_without_a_preset_the_time_chooses_one_and_it_stays(asked, device, preset):
+    data = replace(SMALL, device=device)
+    config, reasons = resolve(RunConfig().replace(train=asked), data)
+    assert config.train.preset == preset
+    assert ("preset" in reasons) == ("minutes" in asked and "preset" not in asked)
+    # A run that goes on elsewhere keeps its preset.
+    again, _ = resolve(
+        RunConfig.from_json(config.to_json()), replace(data, device="cuda" if device == "cpu" else "cpu")
+    )
+    assert again == config
+
+
+@pytest.mark.parametrize(
+    ("width", "grain", "side", "settings", "parts"),
+    [
+        (None, None, 2000, [], 1),
+        (30.0, 100.0, 2000, [], 1),
+        (81.0, 298.0, 400, [], 2),
+        (113.0, 23.0, 256, [], 1),
+        (113.0, 35.0, 360, [], 2),
+        (243.0, 894.0, 1200, [], 6),
+        (243.0, 40.0, 1200, [], 2),
+        (243.0, 894.0, 1200, ["train.preset=best"], 3),
+        (243.0, 894.0, 1200, ["train.patch_size=256"], 3),
+        (243.0, 894.0, 1200, ["train.minutes=15"], 4),
+        (243.0, 894.0, 1200, ["data.zoom=1"], 1),
+        (243.0, 894.0, 1200, ["data.pixel_size=2"], 1),
+        (30.0, 100.0, 2000, ["data.zoom=0.5"], 2),
+    ],
+)
+def test_wide_objects_are_shown_smaller_unless_it_costs_too_much(width, grain, side, settings, parts):
+    data = replace(SMALL, object_width=width, grain=grain, height=side, width=side)
+    chosen, reasons = choose_zoom(apply_settings(RunConfig(), settings), data)
+    assert chosen == pytest.approx(1 / parts, abs=1e-4)
+    assert ("images" in reasons) == (parts > 1 and not any("zoom" in s for s in settings))
+
+
+def test_an_image_is_resized_in_one_way():
+    with pytest.raises(ConfigError, match=r"data.pixel_size and data.zoom = 0.5 exclude each other"):
+        apply_settings(RunConfig(), ["data.pixel_size=2", "data.zoom=0.5"])
 
 
 def test_what_was_set_wins_over_the_preset():

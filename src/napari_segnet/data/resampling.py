@@ -73,8 +73,9 @@ def check_fits(name: str, channels: int, *shapes: Sequence[int]) -> None:
     for shape in shapes:
         if channels * math.prod(shape) > _MOST:
             raise DataError(
-                f"{name} is {' x '.join(map(str, shape))} pixels, too many to be resampled to another pixel size.",
-                "Resample it in a program for large images, cut parts out of it, or leave data.pixel_size out.",
+                f"{name} is {' x '.join(map(str, shape))} pixels, too many to be resampled to another size.",
+                "Resample it in a program for large images, cut parts out of it, or train with data.zoom=1 and without "
+                "data.pixel_size.",
             )
 
 
@@ -199,6 +200,24 @@ def at_one_size(
     return moved, target, f"{said}: {changed} of {len(pairs)} images are resampled{missing}."
 
 
+def zoomed_shape(shape: Sequence[int], zoom: float) -> tuple[int, ...]:
+    """Return the shape that an image ([Z], Y, X) is seen at, at least one pixel along each axis."""
+    return tuple(max(1, round(length * zoom)) for length in shape)
+
+
+def at_zoom(pairs: Sequence[TrainingPair], zoom: float) -> list[TrainingPair]:
+    """Show training pairs larger or smaller; raises `DataError` if one is too large for it.
+
+    Parameters
+    ----------
+    pairs : sequence of TrainingPair
+        Not resampled yet.
+    zoom : float
+        0.5: half as many pixels along each axis.
+    """
+    return [_resized(pair, zoomed_shape(pair.shape, zoom)) for pair in pairs]
+
+
 def units_of(pairs: Sequence[TrainingPair]) -> str | None:
     """Return the units of pixel sizes: those of the first image that says some."""
     return next((pair.opened.record.units for pair in pairs if pair.opened.record.units), None)
@@ -207,7 +226,10 @@ def units_of(pairs: Sequence[TrainingPair]) -> str | None:
 def _moved(pair: TrainingPair, size: tuple[float, ...] | None, target: tuple[float, ...]) -> TrainingPair:
     if size is None:
         return pair
-    shape = resampled_shape(pair.shape, size, target)
+    return _resized(pair, resampled_shape(pair.shape, size, target))
+
+
+def _resized(pair: TrainingPair, shape: tuple[int, ...]) -> TrainingPair:
     if shape == pair.shape:
         return pair
     check_fits(pair.name, pair.channels, pair.shape, shape)

@@ -47,6 +47,7 @@ class ModelInfo(Frozen):
     resampled: bool = Field(
         False, description="Whether images are brought to `pixel_size` before the network sees them."
     )
+    zoom: float = Field(1.0, gt=0, le=4, description="Size at which images are seen: 0.5 has half the pixels a side.")
     normalization: Normalization = Normalization()
     task: Task = "semantic"
     unlabelled: Unlabelled = "background"
@@ -99,6 +100,7 @@ def _what_answers(info: ModelInfo) -> dict[str, str]:
         "classes": ", ".join(f"{c.value} {c.name}" for c in info.classes),
         "numbers of outputs": str(info.outputs),
         "pixel sizes": f"{info.pixel_size} {info.units}" if info.resampled else "any",
+        "zooms": f"{info.zoom:g}",
     }
 
 
@@ -150,6 +152,7 @@ def ensemble_info(infos: Sequence[ModelInfo], combine: Combine = "mean") -> Mode
         pixel_size=first.pixel_size,
         units=first.units,
         resampled=first.resampled,
+        zoom=first.zoom,
         normalization=first.normalization,
         task=first.task,
         unlabelled=first.unlabelled,

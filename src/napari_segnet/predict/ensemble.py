@@ -56,8 +56,8 @@ def make_predictor(
     config = config or PredictConfig()
     device = device or pick_device(config.device)
     info, network = load_model(model, device) if isinstance(model, Path | str) else model
-    if config.orthoplanes and (info.axes == "ZYX" or info.resampled):
-        why = "sees volumes already" if info.axes == "ZYX" else "knows images of one pixel size only"
+    if config.orthoplanes and (info.axes == "ZYX" or info.resampled or info.zoom != 1):
+        why = "sees volumes already" if info.axes == "ZYX" else "knows images of one pixel size, or one zoom, only"
         raise ConfigError(
             f"Orthoplanes are for models of planes, but this one {why}.", "Predict without --orthoplanes."
         )

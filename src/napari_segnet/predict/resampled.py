@@ -1,4 +1,4 @@
-"""Prediction at the pixel size that a model knows, brought back to the pixels of the image."""
+"""Prediction at the pixel size, or the zoom, that a model knows, brought back to the pixels of the image."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from napari_segnet.data.resampling import (
     resample_nearest,
     resampled_shape,
     size_along,
+    zoomed_shape,
 )
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.predict.predictor import Predictor
@@ -53,9 +54,12 @@ def shape_for(info: ModelInfo, shape: Sequence[int], size: Sequence[float] | Non
     size : sequence of float, optional
         Its pixel size along the same axes, in the units of the model.
     """
-    if not info.resampled or info.pixel_size is None or size is None:
+    if info.zoom != 1:
+        wanted = zoomed_shape(shape, info.zoom)
+    elif info.resampled and info.pixel_size is not None and size is not None:
+        wanted = resampled_shape(shape, size, info.pixel_size[-len(shape) :])
+    else:
         return None
-    wanted = resampled_shape(shape, size, info.pixel_size[-len(shape) :])
     return None if wanted == tuple(shape) else wanted
 
 

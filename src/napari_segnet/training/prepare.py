@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from napari_segnet.data.labels import (
     more_careful,
 )
 from napari_segnet.data.pairs import OpenedRecord, TrainingPair, close_files, open_pairs
-from napari_segnet.data.resampling import at_one_size
+from napari_segnet.data.resampling import at_one_size, at_zoom
 from napari_segnet.data.sampling import ImageCache, PatchSampler, read_window, validation_windows
 from napari_segnet.data.split import Region, Split, split
 from napari_segnet.devices import free_memory
@@ -37,6 +36,7 @@ from napari_segnet.errors import DataError
 from napari_segnet.models.info import ModelInfo, same_classes
 from napari_segnet.models.registry import network_spec
 from napari_segnet.run import PairRecord, RunFolder
+from napari_segnet.training.fingerprint import describe, fingerprint
 from napari_segnet.training.fitting import fit_patch
 from napari_segnet.training.forest import forest_guide, is_sparse
 from napari_segnet.training.loop import Lesson
@@ -83,28 +83,21 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
     DataError, ConfigError
         If something can't work, in a sentence.
     """
-    config = run.config
     spatial, seen_as = _axes(run, device, start)
-    pairs = open_pairs(run.pairs, spatial)
-    if start is not None and start.channels != pairs[0].channels:
-        raise DataError(
-            f"The model to start from was trained on {start.channels} channel(s), these images have "
-            f"{pairs[0].channels}.",
-            "Use images with the same channels, or train from scratch.",
-        )
-    pairs, config, resized = resample_pairs(pairs, config, start)
+    pairs, config, resized = _open(run, spatial, start)
     data, counts, words = complete_data(config.data, pairs, start)
     problems = checks.check_labels(counts, data, [c.value for c in start.classes] if start else ())
     _raise_first(problems)
     targets = [encode(pair.labels(), data) for pair in pairs]
-    outputs = INSTANCE_OUTPUTS if data.task == "instances" else len(data.classes)
-    if outputs < 2:
-        raise DataError("There is only one class.", "Paint a second one, or leave the background unpainted.")
-    data_print = _fingerprint(pairs, targets, outputs, device)
-    asked = config.train.explicit()
-    config, choices = presets.resolve(config.replace(data=data), data_print, fine_tunes=start is not None)
-    check_border_weight(config)
-    config = fit_patch(config, len(spatial), pairs[0].channels, outputs, asked="patch_size" in asked)
+    outputs = _outputs(data)
+    data_print = fingerprint(pairs, targets, outputs, device)
+    zoom, zoomed = _zoom(config.replace(data=data), data_print, start)
+    if zoom != 1:
+        pairs = at_zoom(pairs, zoom)
+        targets = [encode(pair.labels(), data) for pair in pairs]
+        data_print = fingerprint(pairs, targets, outputs, device)
+    data = data.replace(zoom=zoom)
+    config, choices = _choose(config.replace(data=data), data_print, start)
     seen = Lookalikes()
     fitted, image_problems = _look_at_images(pairs, config, seen)
     problems += image_problems
@@ -112,14 +105,8 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
     norm = start.normalization if start else fitted
     if start and (data.window is not None or data.normalization != "auto") and norm != fitted:
         choices["intensities"] = "scaled as the model to start from knows them, not as asked for."
-    half = [side // 2 for side in per_axis(config.train.patch_size, len(spatial))]
-    groups, copies = _groups(pairs, seen)
-    if copies:
-        problems.append(checks.Problem("warning", copies))
-    if data.folds:
-        parts = split_fold(targets, groups, data.fold, data.folds, config.train.seed)
-    else:
-        parts = split(targets, groups, data.val_fraction, half, config.train.seed)
+    parts, copies = _divide(pairs, targets, config, seen)
+    problems += copies
     cache = ImageCache(pairs, norm, limit=free_memory(torch.device("cpu")) // 3)
     spacing = data_print.spacing[-len(spatial) :]
     weights, weighed = loss_weights(_count(targets, parts.train, outputs), data, config.train.class_weights)
@@ -140,10 +127,62 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
         lesson=lesson,
         outputs=outputs,
         weights=torch.from_numpy(weights),
-        choices={"labels": words, **seen_as, **resized, **choices, "validation": parts.words},
+        choices={"labels": words, **seen_as, **resized, **zoomed, **choices, "validation": parts.words},
         warnings=tuple(dict.fromkeys(p.text for p in problems)),
-        fingerprint=_describe(data_print, pairs, targets),
+        fingerprint=describe(data_print, pairs, targets),
     )
+
+
+def _open(
+    run: RunFolder, spatial: str, start: ModelInfo | None
+) -> tuple[list[TrainingPair], RunConfig, dict[str, str]]:
+    """Open the pairs of a run, at one pixel size where that is asked for."""
+    pairs = open_pairs(run.pairs, spatial)
+    if start is not None and start.channels != pairs[0].channels:
+        raise DataError(
+            f"The model to start from was trained on {start.channels} channel(s), these images have "
+            f"{pairs[0].channels}.",
+            "Use images with the same channels, or train from scratch.",
+        )
+    return resample_pairs(pairs, run.config, start)
+
+
+def _outputs(data: DataConfig) -> int:
+    """Return how many classes the network tells apart."""
+    outputs = INSTANCE_OUTPUTS if data.task == "instances" else len(data.classes)
+    if outputs < 2:
+        raise DataError("There is only one class.", "Paint a second one, or leave the background unpainted.")
+    return outputs
+
+
+def _zoom(config: RunConfig, data: presets.Fingerprint, start: ModelInfo | None) -> tuple[float, dict[str, str]]:
+    """Return the size at which the network sees images, and a word on it where it was chosen here."""
+    if start is None:
+        return presets.choose_zoom(config, data)
+    return start.zoom, {"images": "as large as the model to start from knows them."} if start.zoom != 1 else {}
+
+
+def _choose(config: RunConfig, data: presets.Fingerprint, start: ModelInfo | None) -> tuple[RunConfig, dict[str, str]]:
+    """Fill in what the user hasn't set, and check that it goes together."""
+    asked = config.train.explicit()
+    config, choices = presets.resolve(config, data, fine_tunes=start is not None)
+    check_border_weight(config)
+    axes = 2 if data.depth is None else 3
+    return fit_patch(config, axes, data.channels, data.outputs, asked="patch_size" in asked), choices
+
+
+def _divide(
+    pairs: Sequence[TrainingPair], targets: Sequence[NDArray[np.uint8]], config: RunConfig, seen: Lookalikes
+) -> tuple[Split, list[checks.Problem]]:
+    """Return what is learned from and what it is judged on, and a warning of images that look the same."""
+    data, seed = config.data, config.train.seed
+    groups, copies = _groups(pairs, seen)
+    if data.folds:
+        parts = split_fold(targets, groups, data.fold, data.folds, seed)
+    else:
+        half = [side // 2 for side in per_axis(config.train.patch_size, targets[0].ndim)]
+        parts = split(targets, groups, data.val_fraction, half, seed)
+    return parts, [checks.Problem("warning", copies)] if copies else []
 
 
 def resample_pairs(
@@ -344,50 +383,3 @@ def _validation(
         images, labels = (np.stack(part) for part in zip(*read, strict=True))
         batches.append((torch.from_numpy(images), torch.from_numpy(labels).long()))
     return batches
-
-
-def _fingerprint(
-    pairs: Sequence[TrainingPair], targets: Sequence[NDArray[np.uint8]], outputs: int, device: torch.device
-) -> presets.Fingerprint:
-    *depth, height, width = (int(length) for length in np.median([pair.shape for pair in pairs], axis=0))
-    return presets.Fingerprint(
-        images=len(pairs),
-        depth=depth[0] if depth else None,
-        height=height,
-        width=width,
-        spacing=spacing_of(pairs),
-        channels=pairs[0].channels,
-        outputs=outputs,
-        annotated=int(sum(np.count_nonzero(t != IGNORE) for t in targets)),
-        device=device.type,
-        memory=free_memory(device) / 2**30,
-    )
-
-
-def spacing_of(pairs: Sequence[TrainingPair]) -> tuple[float, float, float]:
-    """Return the median size of a voxel along Z, Y and X; one where the files don't tell it."""
-    sizes = [pair.pixel_size for pair in pairs]
-    known = [size for size in sizes if size is not None and len(size) == 3 and min(size) > 0]
-    if not known:
-        return 1.0, 1.0, 1.0
-    z, y, x = (float(step) for step in np.median(known, axis=0))
-    return z, y, x
-
-
-def _describe(
-    data: presets.Fingerprint, pairs: Sequence[TrainingPair], targets: Sequence[NDArray[np.uint8]]
-) -> dict[str, int | float | str]:
-    """Say in the model what it has seen; the digest tells whether two models saw the same annotation."""
-    digest = hashlib.sha256()
-    for pair, target in zip(pairs, targets, strict=True):
-        digest.update(f"{pair.name}{target.shape}".encode())
-        digest.update(target.tobytes())
-    return {
-        "images": data.images,
-        **({"depth": data.depth} if data.depth else {}),
-        "height": data.height,
-        "width": data.width,
-        "annotated_pixels": data.annotated,
-        "annotated_share": round(data.share, 6),
-        "annotation_sha256": digest.hexdigest(),
-    }

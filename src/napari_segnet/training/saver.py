@@ -60,6 +60,7 @@ def model_info(ready: Prepared, network: nn.Module, scores: dict[str, float]) ->
         pixel_size=size if isinstance(size, tuple) else record.pixel_size,
         units=record.units if size is None else units,
         resampled=size is not None,
+        zoom=ready.config.data.zoom,
         normalization=ready.normalization,
         task=ready.config.data.task,
         unlabelled=ready.config.data.unlabelled,
