@@ -174,6 +174,9 @@ def test_what_is_chosen_is_the_configuration(form: Any, qtbot: Any) -> None:
         ("train.patch_size", "16, 64", "Patch size = '16, 64' is no size of a patch."),
         ("model.options", "width", "Network options = 'width' can't be read."),
         ("train.epochs", "many", "Epochs = 'many' is not a number."),
+        ("data.zoom", "9", "Zoom = 9 can't be. Type a number of at least 0.02 and at most 4."),
+        ("data.window", "liver", "data.window"),
+        ("data.pixel_size", "0", "data.pixel_size"),
     ],
 )
 def test_what_can_not_be_is_refused_in_a_sentence(form: Any, key: str, text: str, sentence: str) -> None:
@@ -182,6 +185,35 @@ def test_what_can_not_be_is_refused_in_a_sentence(form: Any, key: str, text: str
     assert form._session.sentence.startswith(sentence)
     assert form._session.settings.advanced == {}
     assert form.fields[key].text() == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value", "shown"),
+    [
+        ("data.pixel_size", "0.5", 0.5, "0.5"),
+        ("data.pixel_size", "2, 0.5, 0.5", [2, 0.5, 0.5], "2, 0.5, 0.5"),
+        ("data.pixel_size", "median", "median", "median"),
+        ("data.window", "-150, 250", [-150, 250], "-150, 250"),
+        ("data.window", "soft-tissue", "soft-tissue", "soft-tissue"),
+        ("data.zoom", "0.5", 0.5, "0.5"),
+    ],
+)
+def test_how_images_are_seen_can_be_numbers_and_names(form: Any, key: str, text: str, value: Any, shown: str) -> None:
+    write(form, key, text)
+    session = form._session
+    assert session.settings.advanced == {key: value}
+    assert form.fields[key].text() == shown
+    name = key.removeprefix("data.")
+    expected = tuple(value) if isinstance(value, list) else value
+    assert getattr(session.settings.run_config(session.data.config()).data, name) == expected
+    write(form, key, "")
+    assert session.settings.advanced == {}
+
+
+def test_the_worker_chooses_the_zoom_where_nobody_does(form: Any) -> None:
+    session = form._session
+    assert "zoom" not in session.settings.run_config(session.data.config()).data.explicit()
+    assert form.fields["data.zoom"].placeholderText() == "by the width of objects (preset)"
 
 
 def test_patches_of_volumes_have_three_sides(form: Any) -> None:
@@ -197,6 +229,7 @@ def test_the_form_folds_and_scrolls(viewer: Any, form: Any, qtbot: Any) -> None:
     assert {name: fold.isChecked() for name, fold in form.folds.items()} == {
         "Network": True,
         "Learning": False,
+        "Images": False,
         "Augmentation": False,
     }
     assert not form.fields["train.loss"].isVisible()

@@ -13,7 +13,7 @@ from napari_segnet._widgets import parts
 from napari_segnet._widgets.choices import ADVANCED, ENCODERS, GROUPS, Advanced
 from napari_segnet._widgets.preset_words import resolved
 from napari_segnet._widgets.session import Session
-from napari_segnet.config import RunConfig, put_setting
+from napari_segnet.config import RunConfig, apply_settings, put_setting
 from napari_segnet.errors import ConfigError
 from napari_segnet.models.catalogue import NETWORKS
 
@@ -23,8 +23,17 @@ _OF_ENCODER = ("model.encoder", "model.weights")
 _TIPS = {
     "Network": "Which network, on which encoder, with which layers.",
     "Learning": "How long it learns, from what, and how weights follow from the loss.",
+    "Images": "How images are scaled and resized before the network sees them.",
     "Augmentation": "Random changes of patches, so that little annotation goes a long way. Zero turns one off.",
 }
+
+
+_OPEN = {
+    "data.zoom": "by the width of objects",
+    "data.pixel_size": "as they are",
+    "data.window": "all intensities",
+}
+"""What an empty field means where the worker decides, or nothing is done."""
 
 
 class AdvancedForm(QWidget):
@@ -159,6 +168,8 @@ class AdvancedForm(QWidget):
 
 def _preset_words(config: RunConfig, key: str) -> str:
     """Say what the preset chooses."""
+    if key in _OPEN:
+        return _OPEN[key]
     value: Any = config
     for part in key.split("."):
         value = getattr(value, part)
@@ -173,7 +184,7 @@ def _in_words(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name}={_in_words(v)}" for name, v in value.items())
     if isinstance(value, tuple | list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(_in_words, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -187,6 +198,8 @@ def _read(choice: Advanced, text: str) -> Any:
         return None
     if choice.kind == "text":
         return text
+    if choice.kind == "value":
+        return _read_value(choice, text)
     if choice.kind == "options":
         return _read_options(choice, text)
     if choice.kind == "patch":
@@ -201,6 +214,18 @@ def _read(choice: Advanced, text: str) -> Any:
         least = f"{'above' if choice.above else 'at least'} {choice.low:g}"
         most = f"{'below' if choice.below else 'at most'} {choice.high:g}"
         raise ConfigError(f"{choice.title} = {text} can't be.", f"Type a number of {least} and {most}.")
+    return value
+
+
+def _read_value(choice: Advanced, text: str) -> Any:
+    """Read a number, several of them, or a name, and see whether the setting takes it."""
+    parts = [part for part in re.split(r"[\s,;x\[\]()]+(?![a-z])", text) if part]
+    try:
+        numbers = [float(part) for part in parts]
+        value: Any = numbers[0] if len(numbers) == 1 else numbers
+    except ValueError:
+        value = text
+    apply_settings(RunConfig(), [f"{choice.key}={value}"])
     return value
 
 

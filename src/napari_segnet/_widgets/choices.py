@@ -18,8 +18,8 @@ from napari_segnet.training.loss_catalogue import LOSSES
 from napari_segnet.training.optimizers import OPTIMIZERS
 from napari_segnet.training.schedule import SCHEDULES
 
-Kind = Literal["int", "float", "text", "choice", "patch", "options"]
-GROUPS = ("Network", "Learning", "Augmentation")
+Kind = Literal["int", "float", "text", "choice", "patch", "options", "value"]
+GROUPS = ("Network", "Learning", "Images", "Augmentation")
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ _TIPS = {
     "train.epochs": "Most epochs; it stops earlier when the minutes are over.",
 }
 """Where the field says more, or less, than its control can."""
+_OF_IMAGES = ("normalization", "window", "pixel_size", "zoom")
 _ELSEWHERE = {"train.preset", "train.minutes", "train.preview_seconds", "train.augment"}
 """Fields with a control of their own, in the dock or the preferences."""
 
@@ -113,6 +114,7 @@ def _rows() -> tuple[Advanced, ...]:
         *((f"model.{name}", info, "Network") for name, info in ModelConfig.model_fields.items()),
         *((f"train.{name}", info, "Learning") for name, info in TrainConfig.model_fields.items()),
         ("data.val_fraction", DataConfig.model_fields["val_fraction"], "Learning"),
+        *((f"data.{name}", DataConfig.model_fields[name], "Images") for name in _OF_IMAGES),
         *((f"train.augment.{name}", info, "Augmentation") for name, info in AugmentConfig.model_fields.items()),
     ]
     return tuple(_row(key, info, group) for key, info, group in fields if key not in _ELSEWHERE)
@@ -152,6 +154,8 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[Item, ...]]:
         first, *others = (part for part in get_args(annotation) if part is not type(None))
         if first is bool and others:
             return "choice", (*_YES_NO, *_named(others[0]))
+        if others:
+            return "value", ()  # numbers or names
         annotation = first
     if annotation is bool:
         return "choice", _YES_NO

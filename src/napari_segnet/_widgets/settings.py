@@ -53,7 +53,7 @@ class Settings:
 
     def run_config(self, data: DataConfig) -> RunConfig:
         """Return the configuration of a run; raises `ConfigError` for values that can't be."""
-        tree = merge({"data": data.model_dump()}, self.changes())
+        tree = merge({"data": data.explicit()}, self.changes())
         return validated(RunConfig, tree)
 
     def predict_config(self) -> dict[str, Any]:

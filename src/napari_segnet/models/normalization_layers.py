@@ -11,15 +11,25 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from napari_segnet.config import NormName
 from napari_segnet.errors import ConfigError
-from napari_segnet.models.smp_networks import PooledBatchNorm
 
 _MOST_GROUPS = 32
 _BATCH = {nn.InstanceNorm1d: nn.BatchNorm1d, nn.InstanceNorm2d: nn.BatchNorm2d, nn.InstanceNorm3d: nn.BatchNorm3d}
+
+
+class PooledBatchNorm(nn.BatchNorm2d):
+    """Batch normalization behind global pooling: a single image has no spread there, so it is scaled as in use."""
+
+    def forward(self, input: Any) -> Any:  # noqa: A002 - the name that torch gives it
+        """Map (B, C, 1, 1) to the same shape."""
+        if self.training and input.numel() == input.shape[1]:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, False, 0, self.eps)
+        return super().forward(input)
 
 
 class GroupNormAct(nn.GroupNorm):

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import nn
-from torch.nn import functional as F
 
 from napari_segnet._torch import import_smp
 from napari_segnet.config import Frozen, validated
 from napari_segnet.models.encoders import build_on_encoder
+from napari_segnet.models.normalization_layers import PooledBatchNorm
 from napari_segnet.models.registry import NetworkRequest
 
 
@@ -209,16 +209,6 @@ OPTIONS: dict[str, type[_Smp]] = {
     "segformer": SegFormerOptions,
     "dpt": DPTOptions,
 }
-
-
-class PooledBatchNorm(nn.BatchNorm2d):
-    """Batch normalization behind global pooling: a single image has no spread there, so it is scaled as in use."""
-
-    def forward(self, input: Any) -> Any:  # noqa: A002 - the name that torch gives it
-        """Map (B, C, 1, 1) to the same shape."""
-        if self.training and input.numel() == input.shape[1]:
-            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, False, 0, self.eps)
-        return super().forward(input)
 
 
 def build(request: NetworkRequest) -> nn.Module:
