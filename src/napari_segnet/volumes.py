@@ -16,6 +16,8 @@ _FEWEST_CELLS = 4
 """Voxels along each axis at the lowest level, at least."""
 _FEWEST_LEVELS, _MOST_LEVELS = 2, 5
 _FEWEST_PLANES = 8
+_LONG_ON_CPU = 10.0
+"""Minutes from which on volumes are ahead of planes on a CPU; measured on MRI crops (docs/benchmarks.md)."""
 _THICKEST = 3.0
 """Distance of planes, relative to the size of a pixel, from which on planes say little of each other."""
 
@@ -32,8 +34,15 @@ class StackPrint:
     ratio: float | None
 
 
-def axes_for(images: Sequence[StackPrint], gpu: bool) -> tuple[Literal["YX", "ZYX"], str]:
+def axes_for(images: Sequence[StackPrint], gpu: bool, minutes: float | None = None) -> tuple[Literal["YX", "ZYX"], str]:
     """Choose whether images are learned as planes or as volumes, and say why.
+
+    Parameters
+    ----------
+    images : sequence of StackPrint
+    gpu : bool
+    minutes : float, optional
+        Of learning, where that is limited.
 
     Returns
     -------
@@ -49,8 +58,7 @@ def axes_for(images: Sequence[StackPrint], gpu: bool) -> tuple[Literal["YX", "ZY
     ratios = [image.ratio for image in images if image.ratio is not None]
     if ratios and max(ratios) > _THICKEST:
         return "YX", f"plane by plane: planes are {max(ratios):.1f} times as far apart as pixels."
-    if not gpu:
-        # Measured on MRI crops (docs/benchmarks.md): in a quarter of an hour of CPU time planes are ahead.
+    if not gpu and (minutes is None or minutes < _LONG_ON_CPU):
         return "YX", "plane by plane, which learns quickest on a CPU (--network dynunet learns volumes)."
     return "ZYX", "as volumes: there are planes enough, and voxels are about cubes."
 

@@ -15,10 +15,13 @@ from napari_segnet.volumes import StackPrint, axes_for
         ([StackPrint(40, 1.2), StackPrint(5, 1.2)], True, "YX", "5 planes are too few"),
         ([StackPrint(40, 6.0)], True, "YX", "6.0 times as far apart"),
         ([StackPrint(40, 1.0)], False, "YX", "quickest on a CPU"),
+        ([StackPrint(40, 1.0)], 3.0, "YX", "quickest on a CPU"),
+        ([StackPrint(40, 1.0)], 15.0, "ZYX", "as volumes"),
+        ([StackPrint(5, 1.0)], 15.0, "YX", "5 planes are too few"),
     ],
 )
 def test_planes_or_volumes(images, gpu, axes, words):
-    chosen, said = axes_for(images, gpu)
+    chosen, said = axes_for(images, gpu) if isinstance(gpu, bool) else axes_for(images, gpu=False, minutes=gpu)
     assert chosen == axes
     assert words in said
     assert bool(said) == bool(words)
@@ -37,7 +40,7 @@ def test_volumes_are_chosen_and_said_and_stay_chosen_in_the_run(tmp_path, monkey
     import napari_segnet as segnet
     from napari_segnet import events
 
-    monkeypatch.setattr("napari_segnet.volumes.axes_for", lambda images, gpu: axes_for(images, gpu=True))
+    monkeypatch.setattr("napari_segnet.volumes.axes_for", lambda images, gpu, minutes: axes_for(images, gpu=True))
     rng = np.random.default_rng(0)
     mask = np.zeros((12, 24, 24), np.uint8)
     mask[3:9, 6:18, 6:18] = 1

@@ -116,6 +116,28 @@ def test_wide_objects_are_shown_smaller_unless_it_costs_too_much(width, grain, s
     assert ("images" in reasons) == (parts > 1 and not any("zoom" in s for s in settings))
 
 
+@pytest.mark.parametrize(
+    ("preset", "device", "mirrors"), [("fast", "cuda", False), ("best", "cpu", False), ("best", "cuda", True)]
+)
+def test_volumes_are_mirrored_only_where_there_is_time_to_learn_that(preset, device, mirrors):
+    volume = replace(SMALL, depth=40, device=device)
+    config, reasons = resolve(RunConfig().replace(train={"preset": preset}), volume)
+    assert config.train.augment.flip is config.train.augment.quarter_turns is mirrors
+    assert ("augmentation" in reasons) == (not mirrors)
+    assert resolve(RunConfig().replace(train={"preset": preset}), replace(volume, depth=None))[0].train.augment.flip
+    asked = {"preset": preset, "augment": {"flip": "left-right"}}
+    config, _ = resolve(RunConfig().replace(train=asked), volume)
+    assert config.train.augment.flip == "left-right"
+    assert config.train.augment.rotation == 25
+
+
+def test_volumes_need_more_minutes_for_a_larger_preset():
+    for depth, preset in ((None, "balanced"), (40, "fast")):
+        assert (
+            resolve(RunConfig().replace(train={"minutes": 15}), replace(SMALL, depth=depth))[0].train.preset == preset
+        )
+
+
 def test_an_image_is_resized_in_one_way():
     with pytest.raises(ConfigError, match=r"data.pixel_size and data.zoom = 0.5 exclude each other"):
         apply_settings(RunConfig(), ["data.pixel_size=2", "data.zoom=0.5"])

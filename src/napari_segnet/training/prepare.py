@@ -212,7 +212,9 @@ def _axes(run: RunFolder, device: torch.device, start: ModelInfo | None) -> tupl
     close_files()
     if not run.pairs:
         return "YX", {}  # said where the pairs are opened
-    axes, words = volumes.axes_for([_stack_print(record) for record in run.pairs], device.type != "cpu")
+    axes, words = volumes.axes_for(
+        [_stack_print(record) for record in run.pairs], device.type != "cpu", run.config.train.minutes
+    )
     return axes, {"axes": words} if words else {}
 
 
