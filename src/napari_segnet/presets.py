@@ -21,8 +21,9 @@ PRESETS: dict[PresetName, str] = {
 }
 
 
-_ENOUGH: dict[PresetName, float] = {"best": 40.0, "balanced": 8.0}
-"""Minutes of learning on a CPU from which on a preset is worth its time (docs/benchmarks.md)."""
+_ENOUGH: dict[PresetName, float] = {"best": 300.0, "balanced": 60.0}
+"""Minutes of learning on a CPU from which on a preset is chosen. At a quarter of an hour fast is far ahead
+(docs/benchmarks.md); where the others pass it is a guess."""
 _GPU = 10.0
 """Minutes of a CPU that a minute of a GPU stands for, at the very least."""
 _VOLUMES = 4.0

@@ -73,9 +73,10 @@ def test_resolving_twice_changes_nothing(preset, side, device):
     [
         ({}, "cpu", "fast"),
         ({"minutes": 3.0}, "cpu", "fast"),
-        ({"minutes": 15.0}, "cpu", "balanced"),
-        ({"minutes": 90.0}, "cpu", "best"),
-        ({"minutes": 3.0}, "cuda", "balanced"),
+        ({"minutes": 15.0}, "cpu", "fast"),
+        ({"minutes": 90.0}, "cpu", "balanced"),
+        ({"minutes": 600.0}, "cpu", "best"),
+        ({"minutes": 8.0}, "cuda", "balanced"),
         ({"minutes": 90.0, "preset": "fast"}, "cpu", "fast"),
     ],
 )
@@ -103,7 +104,7 @@ def test_without_a_preset_the_time_chooses_one_and_it_stays(asked, device, prese
         (243.0, 40.0, 1200, [], 2),
         (243.0, 894.0, 1200, ["train.preset=best"], 3),
         (243.0, 894.0, 1200, ["train.patch_size=256"], 3),
-        (243.0, 894.0, 1200, ["train.minutes=15"], 4),
+        (243.0, 894.0, 1200, ["train.minutes=90"], 4),
         (243.0, 894.0, 1200, ["data.zoom=1"], 1),
         (243.0, 894.0, 1200, ["data.pixel_size=2"], 1),
         (30.0, 100.0, 2000, ["data.zoom=0.5"], 2),
@@ -134,7 +135,7 @@ def test_volumes_are_mirrored_only_where_there_is_time_to_learn_that(preset, dev
 def test_volumes_need_more_minutes_for_a_larger_preset():
     for depth, preset in ((None, "balanced"), (40, "fast")):
         assert (
-            resolve(RunConfig().replace(train={"minutes": 15}), replace(SMALL, depth=depth))[0].train.preset == preset
+            resolve(RunConfig().replace(train={"minutes": 90}), replace(SMALL, depth=depth))[0].train.preset == preset
         )
 
 
