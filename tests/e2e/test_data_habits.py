@@ -153,8 +153,40 @@ def test_images_of_wide_objects_are_shown_smaller_and_answered_at_their_own_size
     # Corrections are learned at the size that the model knows, whatever they look like.
     better = segnet.train(image, mask, weights=str(model.save(tmp_path / "first.safetensors")), settings=quick, **asked)
     assert better.info.zoom == model.info.zoom
+    told.clear()
+    segnet.train(
+        image, mask, weights=str(tmp_path / "first.safetensors"), on_event=told.append, **asked,
+        settings=[*quick, "data.zoom=1"],
+    )  # fmt: skip
+    started = next(event for event in told if isinstance(event, events.Started))
+    assert started.choices["images"] == "as large as the model to start from knows them, not as asked for."
     with pytest.raises(segnet.SegNetError, match="one zoom"):
         model.predict(np.stack([image] * 4), axes="ZYX", orthoplanes=True)
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_images_as_they_were(tmp_path):
+    image, mask = scaled_discs(0, 8)
+    run = RunFolder.create(tmp_path / "run", RunConfig().replace(**merge(TINY, {"data": {"zoom": 1}})))
+    write_npy(run.data / "i.npy", image)
+    write_npy(run.data / "l.npy", mask)
+    run.set_pairs([PairRecord(name="i", images=("data/i.npy",), labels="data/l.npy", axes="YX")])
+    control = Control()
+    for event in execute(run, control):
+        control.stop |= isinstance(event, events.Epoch)
+    config = run.config
+    run.set_config(config.replace(data={k: v for k, v in config.data.explicit().items() if k != "zoom"}))
+    list(execute(run))
+    assert load_model(run.path)[0].zoom == 1
+
+
+def test_images_too_large_to_be_resampled_are_shown_as_they_are(tmp_path, monkeypatch):
+    image, mask = scaled_discs(0, 8)
+    monkeypatch.setattr("napari_segnet.data.resampling._MOST", image.size - 1)
+    quick = ["train.patch_size=64", "train.steps_per_epoch=2", "model.options={width: 8, depth: 2, max_width: 16}"]
+    asked = {"epochs": 1, "val_fraction": 0, "task": "semantic", "unlabelled": "background"}
+    assert segnet.train(image, mask, settings=quick, **asked).info.zoom == 1
+    with pytest.raises(segnet.SegNetError, match="too many to be resampled"):
+        segnet.train(image, mask, settings=[*quick, "data.zoom=0.5"], **asked)
 
 
 def test_resampled_images_are_previewed_in_their_own_pixels(tmp_path):

@@ -79,6 +79,11 @@ def check_fits(name: str, channels: int, *shapes: Sequence[int]) -> None:
             )
 
 
+def can_be_resampled(pair: TrainingPair) -> bool:
+    """Say whether an image is small enough to be resampled in memory."""
+    return pair.channels * math.prod(pair.shape) <= _MOST
+
+
 def resample_linear(image: Any, shape: Sequence[int]) -> NDArray[Any]:
     """Resample an image linearly; where it gets smaller, it is blurred first, so that nothing is aliased.
 

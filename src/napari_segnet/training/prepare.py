@@ -28,7 +28,7 @@ from napari_segnet.data.labels import (
     more_careful,
 )
 from napari_segnet.data.pairs import OpenedRecord, TrainingPair, close_files, open_pairs
-from napari_segnet.data.resampling import at_one_size, at_zoom
+from napari_segnet.data.resampling import at_one_size, at_zoom, can_be_resampled
 from napari_segnet.data.sampling import ImageCache, PatchSampler, read_window, validation_windows
 from napari_segnet.data.split import Region, Split, split
 from napari_segnet.devices import free_memory
@@ -91,7 +91,7 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
     targets = [encode(pair.labels(), data) for pair in pairs]
     outputs = _outputs(data)
     data_print = fingerprint(pairs, targets, outputs, device)
-    zoom, zoomed = _zoom(config.replace(data=data), data_print, start)
+    zoom, zoomed = _zoom(run, config.replace(data=data), data_print, pairs, start)
     if zoom != 1:
         pairs = at_zoom(pairs, zoom)
         targets = [encode(pair.labels(), data) for pair in pairs]
@@ -155,11 +155,24 @@ def _outputs(data: DataConfig) -> int:
     return outputs
 
 
-def _zoom(config: RunConfig, data: presets.Fingerprint, start: ModelInfo | None) -> tuple[float, dict[str, str]]:
+def _zoom(
+    run: RunFolder,
+    config: RunConfig,
+    data: presets.Fingerprint,
+    pairs: Sequence[TrainingPair],
+    start: ModelInfo | None,
+) -> tuple[float, dict[str, str]]:
     """Return the size at which the network sees images, and a word on it where it was chosen here."""
-    if start is None:
-        return presets.choose_zoom(config, data)
-    return start.zoom, {"images": "as large as the model to start from knows them."} if start.zoom != 1 else {}
+    asked = config.data.explicit().get("zoom")
+    if start is not None:
+        words = "as large as the model to start from knows them"
+        if asked not in (None, start.zoom):
+            return start.zoom, {"images": f"{words}, not as asked for."}
+        return start.zoom, {"images": f"{words}."} if start.zoom != 1 else {}
+    # What has begun goes on as it is, also where an earlier version began it.
+    if run.last.exists() or not (asked or all(map(can_be_resampled, pairs))):
+        return config.data.zoom, {}
+    return presets.choose_zoom(config, data)
 
 
 def _choose(config: RunConfig, data: presets.Fingerprint, start: ModelInfo | None) -> tuple[RunConfig, dict[str, str]]:
