@@ -156,15 +156,17 @@ def test_types_are_kept(dtype):
 
 
 NUMBERS = {
-    name: next(m.le for m in field.metadata if hasattr(m, "le"))
+    name: limit.le
     for name, field in AugmentConfig.model_fields.items()
-    if field.annotation is not bool
+    for limit in field.metadata
+    if hasattr(limit, "le")
 }
 SWITCHES = [name for name in AugmentConfig.model_fields if name not in NUMBERS]
 CONFIGS = st.fixed_dictionaries(
     {
         **{name: st.one_of(st.just(0.0), st.floats(0, most)) for name, most in NUMBERS.items()},
         **{name: st.booleans() for name in SWITCHES},
+        "flip": st.sampled_from([True, False, "left-right", "up-down"]),
     }
 ).map(lambda values: AugmentConfig(**values))
 PATCHES = st.sampled_from(
