@@ -172,8 +172,9 @@ def _words(patch: int | tuple[int, ...], data: Fingerprint) -> str:
 def _batch(preset: PresetName, patch: int | tuple[int, ...], data: Fingerprint, gpu: bool) -> int:
     pixels = patch * patch if isinstance(patch, int) else math.prod(patch)
     wanted = (16 if gpu else 8) if isinstance(patch, int) else 2
-    # Roughly what a step needs: activations of all levels, forward and backward.
-    each = pixels * {"fast": 16, "balanced": 32, "best": 64}[preset] * 4 * 12 / 2**30
+    # Roughly what a step needs: activations of all levels, forward and backward, and what the loss makes of each class.
+    activations = {"fast": 16, "balanced": 32, "best": 64}[preset] * 12
+    each = pixels * (activations + 6 * data.outputs) * 4 / 2**30
     return max(1, min(wanted, int(0.5 * data.memory / each)))
 
 

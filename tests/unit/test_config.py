@@ -132,6 +132,11 @@ def test_volumes_are_mirrored_only_where_there_is_time_to_learn_that(preset, dev
     assert config.train.augment.rotation == 25
 
 
+def test_many_classes_leave_memory_for_fewer_patches():
+    few, many = (resolve(RunConfig(), replace(SMALL, outputs=n, memory=0.2))[0].train.batch_size for n in (2, 150))
+    assert 1 <= many < few
+
+
 def test_volumes_need_more_minutes_for_a_larger_preset():
     for depth, preset in ((None, "balanced"), (40, "fast")):
         assert (
