@@ -33,7 +33,7 @@ demo: $(installed)
 	@scripts/display.sh $(bin)/napari-segnet demo --out $(DEMO)
 
 test: $(installed)
-	@scripts/display.sh --virtual $(bin)/python -m pytest $(PYTEST)
+	@scripts/display.sh --virtual $(bin)/python -m pytest --numprocesses 2 --dist loadgroup $(PYTEST)
 
 lint: $(installed)
 	@$(bin)/ruff check .

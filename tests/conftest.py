@@ -1,10 +1,22 @@
-"""Shared by all tests: threads that wait politely, and a home of runs that is not the user's."""
+"""Shared by all tests: threads that wait politely, one viewer at a time, and a home of runs that is not the user's."""
+
+import os
 
 import pytest
 
 from napari_segnet._process import prepare_process
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Tests run side by side: each takes one core, and so do the processes that it starts.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 prepare_process()
+
+
+def pytest_collection_modifyitems(items):
+    """Run everything that opens a viewer one after another, in one process: two would take each other's focus."""
+    for item in items:
+        if "widgets" in item.path.parts or "viewer" in item.path.name:
+            item.add_marker(pytest.mark.xdist_group("viewer"))
 
 
 @pytest.fixture(autouse=True)
