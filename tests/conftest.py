@@ -25,3 +25,14 @@ def home_of_runs(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("NAPARI_SEGNET_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Let torch compute with one thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -34,6 +34,11 @@ def times(lengths: Iterable[int]) -> str:
     return " x ".join(map(str, lengths))
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: ``"1 channel"``, ``"3 channels"``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 class ArrayLike(Protocol):
     """What an array must do here: numpy, memory maps, zarr and dask arrays all can."""
 

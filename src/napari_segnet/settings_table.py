@@ -49,5 +49,5 @@ def _rows(prefix: str, model: type[Frozen]) -> list[OptionRow]:
 def _chosen() -> dict[str, set[str]]:
     """Return what presets choose, by section: their table is asked, for any data."""
     settings, _ = choose("fast", Fingerprint(1, 256, 256, 1, 2, 256 * 256))
-    by_resolve = {"learning_rate", "weight_decay"}
-    return {"model": set(settings["model"]), "train": (set(settings["train"]) | by_resolve) - {"preset"}}
+    # The optimizer's weight decay comes with its choice.
+    return {"model": set(settings["model"]), "train": (set(settings["train"]) | {"weight_decay"}) - {"preset"}}

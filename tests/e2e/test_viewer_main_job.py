@@ -21,13 +21,6 @@ SCALE, TRANSLATE = (0.5, 0.5), (10.0, -4.0)
 SECONDS = 120_000
 
 
-@pytest.fixture(autouse=True)
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the runs: never the user's own."""
-    monkeypatch.setenv("NAPARI_SEGNET_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 @pytest.fixture
 def make_viewer(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Callable[[], Any]]:
     """Make viewers, and see to it that their workers are gone at the end."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,6 @@ pytestmark = [pytest.mark.viewer, pytest.mark.slow]
 
 PLACE = {"scale": (1.0, 0.5, 0.5), "translate": (5.0, 0.0, -4.0), "units": ("um",) * 3}
 SECONDS = 120_000
-
-
-@pytest.fixture(autouse=True)
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the runs: never the user's own."""
-    monkeypatch.setenv("NAPARI_SEGNET_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 @pytest.fixture

@@ -26,12 +26,7 @@ from napari_segnet.request import read_settings
 CRF = PredictConfig(crf=True, precision="float32", device="cpu", tile=32)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def normalized(kernel):

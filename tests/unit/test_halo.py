@@ -9,13 +9,7 @@ from napari_segnet.models.info import ModelInfo
 from napari_segnet.predict.halo import measure_halo
 from napari_segnet.predict.predictor import Predictor
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def blur(radius, decay=0.0):

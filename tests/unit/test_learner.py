@@ -70,7 +70,7 @@ def test_the_average_of_a_trained_network_does_not_forget_it():
 )
 def test_the_forest_guides_a_short_run_to_its_end_and_fades_in_a_long_one(step, progress, weight):
     class Sampler:
-        def draw(self, _step, batch, size):
+        def draw(self, _step, batch, size, _again):
             guide = np.full((batch, 2, size, size), 0.5, np.float16)
             return Windows(np.zeros((batch, 1, size, size), np.float32), np.zeros((batch, size, size), np.uint8), guide)
 
@@ -279,7 +279,7 @@ def test_gradients_of_parts_add_up_to_those_of_the_whole_batch():
 class Windowed:
     """A sampler of noise that remembers how many patches were asked for."""
 
-    def draw(self, step, number, size):
+    def draw(self, step, number, size, _again=()):
         self.number = number
         images = np.random.default_rng(step).normal(size=(number, 1, size, size)).astype(np.float32)
         return Windows(images, (images[:, 0] > 0).astype(np.uint8), None)

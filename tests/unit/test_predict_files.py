@@ -25,12 +25,7 @@ CONFIG = PredictConfig(device="cpu", precision="float32", tile=64)
 OPTIONS = {"width": 4, "depth": 2}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_model(path, *, channels=1, values=(0, 1), task="semantic", unlabelled="background"):

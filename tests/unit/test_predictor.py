@@ -21,12 +21,7 @@ COLOURS = ("#000000", "#ff0000", "#00ff00", "#0000ff")
 FP32 = PredictConfig(precision="float32", tile=32, device="cpu")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class SmallUNet(nn.Module):

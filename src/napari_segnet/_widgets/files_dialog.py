@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QVBoxLayout, 
 
 from napari_segnet._widgets import parts
 from napari_segnet._widgets.path_field import PathField
+from napari_segnet.axes import counted
 from napari_segnet.errors import SegNetError
 from napari_segnet.io.pairing import list_images
 
@@ -71,7 +72,7 @@ class FilesDialog(QDialog):
             parts.say(self.message, "The predictions need a folder of their own, not that of the images.", parts.ERROR)
             return
         self.out = out
-        count = f"{len(self.images)} image{'s' if len(self.images) != 1 else ''}."
+        count = f"{counted(len(self.images), 'image')}."
         if _holds_something(out):
             parts.say(
                 self.message, f"{count} The folder isn't empty: files of the same names are replaced.", parts.WARNING

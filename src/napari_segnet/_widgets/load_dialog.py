@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 
 from napari_segnet._widgets import parts
 from napari_segnet._widgets.path_field import PathField
+from napari_segnet.axes import counted
 from napari_segnet.errors import SegNetError
 from napari_segnet.io.pairing import Pairing, pair_files
 
@@ -70,10 +71,9 @@ class LoadDialog(QDialog):
         alone = [path.name for path in (*pairing.unpaired_images, *pairing.unpaired_labels)]
         self.list.addItems([f"{name}  (without a partner)" for name in alone])
         left = f", {len(alone)} without a partner" if alone else ""
-        count = len(pairing.pairs)
         parts.say(
             self.message,
-            f"{count} pair{'s' if count != 1 else ''}{left}.",
+            f"{counted(len(pairing.pairs), 'pair')}{left}.",
             parts.WARNING if alone else parts.QUIET,
         )
 

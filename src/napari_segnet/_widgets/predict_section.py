@@ -11,6 +11,7 @@ from napari_segnet._widgets import parts
 from napari_segnet._widgets.files_dialog import FilesDialog
 from napari_segnet._widgets.session import Session
 from napari_segnet._widgets.train_section import ask_for_model
+from napari_segnet.axes import counted
 from napari_segnet.errors import SegNetError
 
 _FILE = "file"
@@ -95,7 +96,7 @@ class PredictSection(parts.Section):
         except SegNetError as error:
             return str(error)
         names = ", ".join(c.name for c in info.classes)
-        channels = f"{info.channels} channel{'s' if info.channels != 1 else ''}"
+        channels = counted(info.channels, "channel")
         dice = info.scores.get("val_dice")
         score = f", validation Dice {dice:.3f}" if dice is not None else ""
         return f"{names}; {channels}{score}."

@@ -13,6 +13,7 @@ from napari.layers import Image, Labels
 from napari_segnet import _layers
 from napari_segnet._widgets.answers import Shown
 from napari_segnet._widgets.data_choice import DataChoice
+from napari_segnet.axes import counted
 from napari_segnet.errors import RunFolderError, SegNetError
 from napari_segnet.run import PairRecord, RunFolder, list_runs, write_atomically
 
@@ -73,7 +74,7 @@ def in_words(run: RunFolder) -> str:
     """Say which run it is: of which image, how far."""
     names = ", ".join(pair.name for pair in run.pairs[:2]) + (" ..." if len(run.pairs) > 2 else "")
     epochs = epochs_done(run)
-    how_far = f"after {epochs} epoch{'s' if epochs != 1 else ''}" if epochs else "before its first epoch"
+    how_far = f"after {counted(epochs, 'epoch')}" if epochs else "before its first epoch"
     return f"Training on {names} was interrupted {how_far}."
 
 

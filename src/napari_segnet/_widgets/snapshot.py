@@ -16,7 +16,7 @@ from napari_segnet._widgets.answers import Shown
 from napari_segnet._widgets.data_choice import DataChoice, LayerPair, check_volume
 from napari_segnet._widgets.labelling import FilePair
 from napari_segnet._widgets.settings import Settings
-from napari_segnet.axes import view
+from napari_segnet.axes import counted, view
 from napari_segnet.errors import DataError, SegNetError
 from napari_segnet.io.images import open_image, open_labels
 from napari_segnet.io.pairing import Pairing
@@ -136,7 +136,7 @@ def check_inputs(wanted: list[LayerPair | FilePair], info: ModelInfo) -> None:
             channels = sum(_layers.channels_of(image, pair.axes) for image in images)
             if channels != info.channels:
                 raise DataError(
-                    f"{images[0].name!r} has {channels} channel{'s' if channels != 1 else ''}, "
+                    f"{images[0].name!r} has {counted(channels, 'channel')}, "
                     f"but the model was trained on {info.channels}.",
                     "Choose as many channels as the model has, or another model.",
                 )

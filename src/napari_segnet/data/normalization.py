@@ -24,6 +24,9 @@ _ALIKE = 0.35
 """Ranges that differ by less than this share are taken for those of one camera at one setting."""
 
 
+Limits = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""What becomes -1 and 1 in each channel."""
+
 WINDOWS: dict[str, tuple[float, float]] = {
     "lung": (-1350.0, 150.0),
     "abdomen": (-150.0, 250.0),
@@ -53,7 +56,7 @@ class Normalization(Frozen):
     percentiles: tuple[float, float] = Field((0.5, 99.5))
     clip: float = Field(_CLIP, gt=0, le=1e6, description="Largest absolute value after scaling.")
 
-    def limits(self, image: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def limits(self, image: Any) -> Limits:
         """Return the limits that `image` is to be scaled by.
 
         Parameters
@@ -82,9 +85,7 @@ def sparsely(shape: tuple[int, ...], most: float) -> tuple[slice, ...]:
     return (slice(None), *(slice(None, None, step) for _ in spatial))
 
 
-def image_limits(
-    image: Any, percentiles: tuple[float, float] = (0.5, 99.5)
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def image_limits(image: Any, percentiles: tuple[float, float] = (0.5, 99.5)) -> Limits:
     """Return robust limits of each channel of an image, from at most about 200,000 pixels of it.
 
     Parameters
@@ -144,7 +145,7 @@ def mean_and_deviation(image: Any) -> tuple[NDArray[np.float64], NDArray[np.floa
     return mean, np.where(deviation > 1e-6 * np.abs(mean), deviation, np.maximum(1.0, 1e-3 * np.abs(mean)))
 
 
-def _around(middle: NDArray[np.float64], reach: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _around(middle: NDArray[np.float64], reach: NDArray[np.float64]) -> Limits:
     return (middle - reach).astype(np.float32), (middle + reach).astype(np.float32)
 
 

@@ -68,20 +68,20 @@ def resampled_shape(shape: Sequence[int], size: Sequence[float], wanted: Sequenc
     )
 
 
+def fits(channels: int, shape: Sequence[int]) -> bool:
+    """Say whether an image, [Z], Y, X pixels, is small enough to be resampled in memory."""
+    return channels * math.prod(shape) <= _MOST
+
+
 def check_fits(name: str, channels: int, *shapes: Sequence[int]) -> None:
     """Raise `DataError` if an image is too large to be resampled in memory."""
     for shape in shapes:
-        if channels * math.prod(shape) > _MOST:
+        if not fits(channels, shape):
             raise DataError(
                 f"{name} is {' x '.join(map(str, shape))} pixels, too many to be resampled to another size.",
                 "Resample it in a program for large images, cut parts out of it, or train with data.zoom=1 and without "
                 "data.pixel_size.",
             )
-
-
-def can_be_resampled(pair: TrainingPair) -> bool:
-    """Say whether an image is small enough to be resampled in memory."""
-    return pair.channels * math.prod(pair.shape) <= _MOST
 
 
 def resample_linear(image: Any, shape: Sequence[int]) -> NDArray[Any]:

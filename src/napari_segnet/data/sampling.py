@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_segnet.axes import per_axis
 from napari_segnet.data.labels import IGNORE
-from napari_segnet.data.normalization import Normalization, scale
+from napari_segnet.data.normalization import Limits, Normalization, scale
 from napari_segnet.data.split import Region
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ImageCache:
         self._normalization = normalization
         self._limit = limit
         self._images: OrderedDict[int, NDArray[Any]] = OrderedDict()
-        self._limits: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        self._limits: dict[int, Limits] = {}
         self._bytes = 0
 
     def read(self, pair: int, window: tuple[slice, ...]) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from napari_segnet.axes import times
 from napari_segnet.config import CrfOptions
-from napari_segnet.data.normalization import Normalization, image_limits, scale
+from napari_segnet.data.normalization import Limits, Normalization, image_limits, scale
 from napari_segnet.devices import free_memory
 from napari_segnet.errors import DataError
 from napari_segnet.predict.permutohedral import PermutohedralLattice
@@ -117,9 +117,7 @@ def _smoothing(shape: tuple[int, int], sigma: float) -> Kernel:
     return lambda values: along(along(values.view(*shape, -1), 0), 1).flatten(0, 1)
 
 
-def colours_of(
-    image: NDArray[np.generic], normalization: Normalization, limits: tuple[NDArray[np.float32], NDArray[np.float32]]
-) -> NDArray[np.float32]:
+def colours_of(image: NDArray[np.generic], normalization: Normalization, limits: Limits) -> NDArray[np.float32]:
     """Scale an image as the CRF is to see it: the lower limit becomes 0, the upper 255.
 
     Parameters

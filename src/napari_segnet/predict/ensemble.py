@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from napari_segnet.config import PredictConfig
+from napari_segnet.data.normalization import Limits
 from napari_segnet.devices import pick_device
 from napari_segnet.errors import ConfigError
 from napari_segnet.models.file import Ensemble, load_model
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.predict import outputs
-from napari_segnet.predict.predictor import Limits, Predictor
+from napari_segnet.predict.predictor import Predictor
 from napari_segnet.predict.reading import TileReader
 from napari_segnet.predict.tiles import Span, Tile, round_up
 from napari_segnet.predict.wanted import Wanted

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from napari_segnet.axes import times
+from napari_segnet.data.normalization import Limits
 from napari_segnet.devices import free_memory
 from napari_segnet.errors import SegNetError
 from napari_segnet.predict import outputs
@@ -49,9 +50,7 @@ class OrthoplanePredictor:
         self.info, self.config, self.device = predictor.info, predictor.config, predictor.device
         self.classes, self.label_dtype = predictor.classes, predictor.label_dtype
 
-    def iterate(
-        self, image: Any, wanted: Wanted, limits: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
-    ) -> Generator[tuple[int, int]]:
+    def iterate(self, image: Any, wanted: Wanted, limits: Limits | None = None) -> Generator[tuple[int, int]]:
         """Predict a volume, a plane a step.
 
         Parameters
@@ -92,7 +91,7 @@ class OrthoplanePredictor:
         image: Any,
         view: tuple[int, int, int],
         position: int,
-        limits: tuple[NDArray[np.float32], NDArray[np.float32]],
+        limits: Limits,
         number: int,
     ) -> NDArray[np.float32]:
         """Return the probabilities (number, rows, columns) of one plane; the last is the interior of objects."""

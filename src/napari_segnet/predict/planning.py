@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from napari_segnet.axes import times
+from napari_segnet.axes import counted, times
 from napari_segnet.devices import free_memory
 from napari_segnet.errors import SegNetError
 from napari_segnet.predict.tiles import Tile, plan, round_up
@@ -84,8 +84,7 @@ class TilePlanner:
         """
         if self.batch_size > 1 and len(tiles) > 1:
             self.batch_size = max(1, min(self.batch_size, len(tiles)) // 2)
-            together = "1 tile" if self.batch_size == 1 else f"{self.batch_size} tiles"
-            self._on_notice(f"Memory is short: going on with {together} at a time.")
+            self._on_notice(f"Memory is short: going on with {counted(self.batch_size, 'tile')} at a time.")
             return
         side = max(tiles[0].shape)
         smaller = min(self.core, side) // 2

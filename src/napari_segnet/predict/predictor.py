@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_segnet.axes import per_axis
+from napari_segnet.axes import counted, per_axis
 from napari_segnet.config import PredictConfig
+from napari_segnet.data.normalization import Limits
 from napari_segnet.devices import (
     autocast_dtype,
     channels_last,
@@ -35,9 +36,6 @@ from napari_segnet.predict.wanted import Wanted, answers_of
 
 _TILE, _VOLUME_TILE = 1024, 128
 """Sides of what is kept of a tile, pixels: of a plane and of a volume."""
-
-Limits = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""What becomes -1 and 1 in each channel."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ class Predictor:
         probabilities_out: Any = None,
         uncertainty_out: Any = None,
         interior_out: Any = None,
-        limits: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+        limits: Limits | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> bool:
@@ -186,9 +184,7 @@ class Predictor:
         steps.close()
         return False
 
-    def iterate(
-        self, image: Any, wanted: Wanted, limits: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
-    ) -> Generator[tuple[int, int]]:
+    def iterate(self, image: Any, wanted: Wanted, limits: Limits | None = None) -> Generator[tuple[int, int]]:
         """Predict as `predict_plane` does, a batch of tiles a step.
 
         Yields
@@ -252,8 +248,8 @@ class Predictor:
             raise DataError(f"An image of shape {tuple(image.shape)} can't be predicted.", remedy)
         if image.shape[0] != self.info.channels:
             raise DataError(
-                f"The image has {_count(image.shape[0], 'channel')}, "
-                f"but the model was trained on {_count(self.info.channels, 'channel')}.",
+                f"The image has {counted(image.shape[0], 'channel')}, "
+                f"but the model was trained on {counted(self.info.channels, 'channel')}.",
                 "Choose images with the same channels, in the same order.",
             )
         if np.dtype(image.dtype).kind not in "buif":
@@ -364,7 +360,3 @@ class Predictor:
         if (self._values == np.arange(len(self._values)) + first).all():
             return index if first == 0 else index.astype(self.label_dtype, copy=False) + first
         return self._values.take(index)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

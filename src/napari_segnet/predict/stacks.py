@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from napari_segnet.axes import ImageStack
+from napari_segnet.axes import ImageStack, counted
 from napari_segnet.errors import DataError
 from napari_segnet.io.write import smallest_unsigned
 from napari_segnet.models.info import ModelInfo
@@ -59,8 +59,8 @@ def check_channels(name: str, items: ImageStack, info: ModelInfo) -> None:
     """Raise `DataError` if an image has other channels than those that the model was trained on."""
     if items.channels != info.channels:
         raise DataError(
-            f"{name} has {_count(items.channels, 'channel')}, but the model was trained on "
-            f"{_count(info.channels, 'channel')}.",
+            f"{name} has {counted(items.channels, 'channel')}, but the model was trained on "
+            f"{counted(info.channels, 'channel')}.",
             "Choose images with the same channels in the same order, or name their axes (--axes).",
         )
 
@@ -175,7 +175,3 @@ def number_objects(
         at = (slice(None),) * where + (t,)
         numbered[at] = to_instances(labels[at], None if interior is None else interior[at], background)
     return numbered
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -136,7 +136,7 @@ def draw_batch(learner: Learner, lesson: Lesson, config: TrainConfig, progress: 
     number = config.batch_size * config.accumulate
     size = window_size(config.patch_size, config.augment, lesson.spacing)
     again = hard_patches.worst(learner.counters.hard, hard_patches.how_many(config.repeat_worst, step, number))
-    windows = lesson.sampler.draw(step, number, size, *([again] if again else []))
+    windows = lesson.sampler.draw(step, number, size, again)
     # In a short run the network doesn't get beyond the forest: then the guide never fades completely.
     faded = min(1.0, progress / _GUIDE_ENDS, step / _GUIDE_STEPS)
     forest = _GUIDE_WEIGHT * (1 - faded) if windows.guide is not None else 0.0

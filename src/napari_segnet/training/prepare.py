@@ -28,7 +28,7 @@ from napari_segnet.data.labels import (
     more_careful,
 )
 from napari_segnet.data.pairs import OpenedRecord, TrainingPair, close_files, open_pairs
-from napari_segnet.data.resampling import at_one_size, at_zoom, can_be_resampled
+from napari_segnet.data.resampling import at_one_size, at_zoom, fits
 from napari_segnet.data.sampling import ImageCache, PatchSampler, read_window, validation_windows
 from napari_segnet.data.split import Region, Split, split
 from napari_segnet.devices import free_memory
@@ -170,7 +170,7 @@ def _zoom(
             return start.zoom, {"images": f"{words}, not as asked for."}
         return start.zoom, {"images": f"{words}."} if start.zoom != 1 else {}
     # What has begun goes on as it is, also where an earlier version began it.
-    if run.last.exists() or not (asked or all(map(can_be_resampled, pairs))):
+    if run.last.exists() or not (asked or all(fits(pair.channels, pair.shape) for pair in pairs)):
         return config.data.zoom, {}
     return presets.choose_zoom(config, data)
 
