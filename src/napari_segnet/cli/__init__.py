@@ -14,7 +14,7 @@ import typer
 
 from napari_segnet import __version__
 from napari_segnet._process import prepare_process
-from napari_segnet.cli import evaluating, exploring, learning, lists, machine, model_files, predicting
+from napari_segnet.cli import evaluating, exploring, labels, learning, lists, machine, model_files, predicting
 from napari_segnet.errors import SegNetError
 
 # typer brings a click of its own in some versions: the base class of its errors is found, not imported.
@@ -46,6 +46,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "ensemble": model_files.ensemble,
     "pseudo-label": predicting.pseudo_label,
     "evaluate": evaluating.evaluate,
+    "import-annotations": labels.import_annotations,
     "demo": machine.demo,
     "import": model_files.import_,
     "networks": lists.networks,
