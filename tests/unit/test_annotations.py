@@ -12,12 +12,15 @@ from PIL import Image
 from skimage.draw import polygon2mask
 
 from napari_segnet.annotations import ImportOptions, read_annotations
-from napari_segnet.annotations.classes import assign_values, read_classes
+from napari_segnet.annotations.classes import assign_values
 from napari_segnet.annotations.convert import import_annotations
 from napari_segnet.annotations.model import Bitmap, DrawnClass, Ellipse, Line, Point, Polygon
 from napari_segnet.annotations.raster import covered, leaves
 from napari_segnet.cli import run
 from napari_segnet.errors import ConfigError, DataError, SegNetError
+from napari_segnet.io.class_file import read_classes
+from napari_segnet.models.info import read_info
+from napari_segnet.run import RunFolder
 
 
 def drawn(shape, size=(20, 30), **options):
@@ -278,13 +281,13 @@ def test_regions_to_ignore_are_255_and_classes_json_says_so(images, tmp_path):
     file = write(tmp_path / "via.json", entry("a.jpg", square("cell", 1, 1), square("blurred", 10, 10)))
     import_annotations(file, images, tmp_path / "out", ImportOptions(ignore=("blurred",)))
     assert labels(tmp_path / "out", "a")[11, 11] == 255
-    classes, ignored = read_classes(tmp_path / "out" / "classes.json")
-    assert [(c.value, c.name) for c in classes] == [(0, "background"), (1, "cell")]
-    assert ignored == (255,)
+    table = read_classes(tmp_path / "out" / "classes.json")
+    assert [(c.value, c.name) for c in table.classes] == [(0, "background"), (1, "cell")]
+    assert table.ignored == (255,)
     import_annotations(file, images, tmp_path / "strokes", ImportOptions(unlabelled="ignore"))
-    classes, ignored = read_classes(tmp_path / "strokes" / "classes.json")
-    assert [(c.value, c.name) for c in classes] == [(1, "cell"), (2, "blurred")]
-    assert ignored == ()
+    table = read_classes(tmp_path / "strokes" / "classes.json")
+    assert [(c.value, c.name) for c in table.classes] == [(1, "cell"), (2, "blurred")]
+    assert table.ignored == ()
 
 
 def test_names_of_classes_may_be_ticked_boxes_or_another_attribute(images, tmp_path):
@@ -374,3 +377,25 @@ def test_a_damaged_classes_json_is_a_sentence(tmp_path):
         (tmp_path / "classes.json").write_text(content)
         with pytest.raises(ConfigError):
             read_classes(tmp_path / "classes.json")
+
+
+def test_training_knows_the_classes_that_were_imported(images, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a.jpg", "b.png"):
+        Image.fromarray(rng.integers(0, 255, (64, 64, 3)).astype(np.uint8)).save(images / name)
+    tree = {}
+    for name in ("a.jpg", "b.png"):
+        tree |= entry(name, square("nerve", 4, 4, 20), square("vessel", 30, 30, 20), square("blurred", 4, 40, 16))
+    made = import_annotations(
+        write(tmp_path / "via.json", tree), images, tmp_path / "out", ImportOptions(ignore=("blurred",))
+    )
+    assert [c.name for c in made.classes] == ["nerve", "vessel"]
+    run_folder = tmp_path / "run"
+    arguments = ["train", str(images), str(tmp_path / "out"), "--out", str(run_folder), "--network", "plain-unet"]
+    tiny = ["--set", "train.patch_size=32", "--set", "train.steps_per_epoch=1", "--set", "model.options.width=4"]
+    assert run([*arguments, *tiny, "--epochs", "1", "--device", "cpu"]) == 0
+    data = RunFolder(run_folder).config.data
+    assert [(c.value, c.name) for c in data.classes] == [(0, "background"), (1, "nerve"), (2, "vessel")]
+    assert data.ignore_values == (255,)
+    assert (data.task, data.unlabelled) == ("semantic", "background")
+    assert [c.name for c in read_info(run_folder).classes] == ["background", "nerve", "vessel"]

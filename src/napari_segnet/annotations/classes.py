@@ -1,35 +1,21 @@
-"""Which value stands for which class, and ``classes.json``, which says so beside label files."""
+"""Which value stands for which class."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-from pydantic import Field
 
 from napari_segnet.annotations.model import DrawnClass
 from napari_segnet.annotations.options import ImportOptions
-from napari_segnet.config import Frozen, LabelClass, validated
+from napari_segnet.config import Task
 from napari_segnet.data.labels import PALETTE
-from napari_segnet.errors import ConfigError, DataError
-from napari_segnet.run import write_atomically
+from napari_segnet.errors import DataError
+from napari_segnet.io.class_file import ClassEntry
 
 IGNORED = 255
 """The value of pixels that don't count."""
 UNNAMED = "object"
 """The class of regions that have none."""
-FILE = "classes.json"
 _MOST = 65535
-
-
-class ClassEntry(Frozen):
-    """What ``classes.json`` says of a value: ``ignore`` marks pixels that don't count."""
-
-    name: str = Field(min_length=1, max_length=80)
-    colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
-    ignore: bool = False
 
 
 def assign_values(
@@ -81,39 +67,14 @@ def assign_values(
     return {name: (v, colours[name] or PALETTE[v % len(PALETTE)]) for name, v in values.items()}
 
 
-def write_classes(folder: Path, classes: Mapping[str, tuple[int, str]], options: ImportOptions) -> Path:
-    """Write ``classes.json``: value -> name and colour, the background (if 0 means that) and what is ignored too."""
-    entries = {value: {"name": name, "colour": colour} for name, (value, colour) in classes.items()}
+def class_entries(classes: Mapping[str, tuple[int, str]], task: Task, options: ImportOptions) -> dict[int, ClassEntry]:
+    """Return what ``classes.json`` says: the background (if 0 means that) and what is ignored too."""
+    numbered = task == "instances"
+    entries = {
+        value: ClassEntry(name=name[:80], colour=colour, objects=numbered) for name, (value, colour) in classes.items()
+    }
     if options.unlabelled == "background":
-        entries.setdefault(0, {"name": "background", "colour": PALETTE[0]})
-    tree: dict[str, Any] = {str(value): entries[value] for value in sorted(entries)}
-    if options.ignore:
-        tree[str(IGNORED)] = {"name": " or ".join(options.ignore)[:80], "colour": PALETTE[-1], "ignore": True}
-    path = folder / FILE
-    write_atomically(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
-    return path
-
-
-def read_classes(path: Path) -> tuple[tuple[LabelClass, ...], tuple[int, ...]]:
-    """Read a ``classes.json``.
-
-    Returns
-    -------
-    classes : tuple of LabelClass
-        In the order of their values; 0 is among them if it is a class (the background).
-    ignored : tuple of int
-        Values that don't count.
-
-    Raises
-    ------
-    ConfigError
-        If it is damaged.
-    """
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        entries = {int(value): validated(ClassEntry, entry) for value, entry in tree.items()}
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"{path} can't be used: {error}.", 'It looks like {"1": {"name": "cell", ...}}.') from error
-    known = sorted(value for value, entry in entries.items() if not entry.ignore)
-    classes = [validated(LabelClass, {"value": v, "name": entries[v].name, "colour": entries[v].colour}) for v in known]
-    return tuple(classes), tuple(sorted(value for value, entry in entries.items() if entry.ignore))
+        entries.setdefault(0, ClassEntry(name="background", colour=PALETTE[0]))
+    if options.ignore and not numbered:
+        entries[IGNORED] = ClassEntry(name=" or ".join(options.ignore)[:80], colour=PALETTE[-1], ignore=True)
+    return entries

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_segnet.annotations import read_annotations
-from napari_segnet.annotations.classes import assign_values, write_classes
+from napari_segnet.annotations.classes import assign_values, class_entries
 from napari_segnet.annotations.model import AnnotatedImage, LabelArray, Problem
 from napari_segnet.annotations.options import ImportOptions
 from napari_segnet.annotations.paint import paint
 from napari_segnet.axes import times
 from napari_segnet.config import LabelClass, Task
 from napari_segnet.errors import DataError, SegNetError
+from napari_segnet.io.class_file import CLASS_FILE, write_classes
 from napari_segnet.io.images import ImageFile, open_image
 from napari_segnet.io.labels import smallest_unsigned
 from napari_segnet.io.pairing import Paths, file_stem, list_images, pairing_key
@@ -202,7 +203,7 @@ class _Writer:
         if not self._files:
             first = self._problems[-1]
             raise DataError(f"No labels could be made; {first.file}: {first.problem}", first.done.capitalize() + ".")
-        write_classes(self._out, self._values, self._options)
+        write_classes(self._out / CLASS_FILE, class_entries(self._values, self._task, self._options))
         if self._task == "instances" and self._objects:
             write_atomically(self._out / "objects.csv", _table(("image", "object", "class"), self._objects))
         rows = [(p.file, p.problem, p.done) for p in self._problems]

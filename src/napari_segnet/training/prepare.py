@@ -21,11 +21,7 @@ from napari_segnet.data.folds import split_fold
 from napari_segnet.data.labels import (
     IGNORE,
     INSTANCE_OUTPUTS,
-    count_values,
-    default_classes,
     encode,
-    guess_meaning,
-    more_careful,
 )
 from napari_segnet.data.pairs import OpenedRecord, TrainingPair, close_files, open_pairs
 from napari_segnet.data.resampling import at_one_size, at_zoom, fits
@@ -40,13 +36,12 @@ from napari_segnet.training.fingerprint import describe, fingerprint
 from napari_segnet.training.fitting import fit_patch
 from napari_segnet.training.forest import forest_guide, is_sparse
 from napari_segnet.training.loop import Lesson
+from napari_segnet.training.meaning import class_table, complete_data
 from napari_segnet.training.weighing import border_map, check_border_weight, loss_weights
 
 _MOST_VALIDATION_PIXELS = 16 * 256 * 256
 _MOST_LOOKS = 200
 """Images that are looked at to see how bright images are."""
-_KEPT_LABELS = 8
-"""Labels, and painted labels, that are looked at to guess what labels mean."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ def prepare(run: RunFolder, device: torch.device, start: ModelInfo | None = None
     """
     spatial, seen_as = _axes(run, device, start)
     pairs, config, resized = _open(run, spatial, start)
-    data, counts, words = complete_data(config.data, pairs, start)
+    data, counts, words = complete_data(config.data, pairs, start, class_table(run))
     problems = checks.check_labels(counts, data, [c.value for c in start.classes] if start else ())
     _raise_first(problems)
     targets = [encode(pair.labels(), data) for pair in pairs]
@@ -290,53 +285,6 @@ def _known_classes(start: ModelInfo | None, data: DataConfig, outputs: int) -> t
     else:
         known = len(same_classes(start.classes, data.classes)) if start else 0
     return known, outputs - known
-
-
-def complete_data(
-    data: DataConfig, pairs: Sequence[TrainingPair], start: ModelInfo | None = None
-) -> tuple[DataConfig, dict[int, int], str]:
-    """Guess what the user hasn't said about the labels.
-
-    Returns
-    -------
-    data : DataConfig
-        With task, meaning of zero and the class table filled in.
-    counts : dict of int to int
-        Label value -> pixels.
-    words : str
-        What was guessed or asked for.
-    """
-    looked_at: list[NDArray[Any]] = []
-    counts = count_values(_remembering(pairs, looked_at))
-    guess = guess_meaning(looked_at, counts)
-    said = data.explicit()
-    task = said.get("task") or (start.task if start else guess.task)
-    unlabelled = said.get("unlabelled") or more_careful(guess.unlabelled, start.unlabelled if start else "background")
-    words = (
-        guess.words if (task, unlabelled) == (guess.task, guess.unlabelled) else f"{task}, unlabelled = {unlabelled}."
-    )
-    classes = data.classes
-    if not classes:
-        values = [v for v in counts if v not in data.ignore_values]
-        found = default_classes(values, unlabelled, task)
-        kept = start.classes if start else ()
-        known = {c.value for c in kept}
-        classes = (*kept, *(c for c in found if c.value not in known))
-        if unlabelled == "background":
-            classes = tuple(sorted(classes, key=lambda c: c.value != 0))  # the background is class 0
-    return data.replace(task=task, unlabelled=unlabelled, classes=classes), counts, words
-
-
-def _remembering(pairs: Sequence[TrainingPair], kept: list[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """Yield all labels, and keep the first, and the first painted ones: reading them takes longest."""
-    found = 0
-    for number, pair in enumerate(pairs):
-        labels = pair.labels()
-        is_painted = found < _KEPT_LABELS and bool(labels.any())
-        found += is_painted
-        if is_painted or number < _KEPT_LABELS:
-            kept.append(labels)
-        yield labels
 
 
 def _groups(pairs: Sequence[TrainingPair], seen: Lookalikes) -> tuple[list[str], str]:
