@@ -55,6 +55,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "optimizers": lists.optimizers,
     "schedules": lists.schedules,
     "settings": lists.settings,
+    "tutorial-data": machine.tutorial_data,
     "doctor": machine.doctor,
 }
 for _name, _command in _COMMANDS.items():

@@ -1,4 +1,4 @@
-"""The demo and the doctor."""
+"""The demo, data for the tutorials, and the doctor."""
 
 from __future__ import annotations
 
@@ -18,6 +18,19 @@ def demo(
     from napari_segnet.demo import run_demo
 
     run_demo(out, viewer=not no_viewer, on_line=typer.echo)
+
+
+def tutorial_data(
+    name: Annotated[str, typer.Argument(help="canopy, brain, animals, darkfield or tissue.")],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    count: Annotated[int | None, typer.Option(help="How many images; default: as in the tutorial.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same images.")] = 0,
+) -> None:
+    """Draw the images of a tutorial, with labels: see docs/tutorials."""
+    from napari_segnet.tutorials import DATA_SETS, write_data
+
+    folder = write_data(name, out, count, seed)
+    typer.echo(f"Written: {folder} ({DATA_SETS[name].shows})")
 
 
 def doctor() -> None:
