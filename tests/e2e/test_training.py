@@ -222,6 +222,16 @@ def test_minutes_are_kept(make_run):
     assert time.monotonic() - began < 30
 
 
+def test_what_was_learned_when_the_minutes_end_is_validated_and_kept(make_run):
+    run = make_run(images=4, train={"epochs": None, "minutes": 0.05, "steps_per_epoch": 100_000})
+    told = finish(run)
+    assert told[-1].reason == "time"
+    rows = history(run)
+    assert len(rows) == 1
+    assert float(rows[0]["val_dice"]) > 0
+    assert told[-1].scores["dice"] > 0
+
+
 def test_previews_show_the_view_in_its_place(make_run):
     run = make_run(labels=strokes, train={"epochs": 8, "preview_seconds": 0.01})
     told = execute(run, Control(view=View("i0", 0, (10, 20), (40, 1000))))

@@ -74,8 +74,8 @@ def train(
     Yields
     ------
     Event
-        `Step` after each step, `Epoch` after each epoch (when the learner may be saved), `Notice`, and one
-        `Finished` at the end.
+        `Step` after each step, `Epoch` after each epoch (when the learner may be saved), which the end of the minutes
+        may cut short, `Notice`, and one `Finished` at the end.
 
     Raises
     ------
@@ -88,9 +88,16 @@ def train(
     before = counters.seconds
     started = time.perf_counter()
 
+    def end_epoch(left: float | None) -> events.Epoch:
+        row = _finish_epoch(learner, lesson, config)
+        counters.seconds = before + time.perf_counter() - started
+        return events.Epoch(row, counters.best_epoch == row["epoch"], counters.seconds, left)
+
     while True:
         progress = _progress(counters.step, total, counters.seconds, budget)
         if progress >= 1:
+            if counters.loss_steps:  # what was learned since the last epoch counts, too
+                yield end_epoch(0.0)
             yield events.Finished("completed" if total and counters.step >= total else "time")
             return
         if should_stop():
@@ -105,10 +112,7 @@ def train(
         yield events.Step(counters.step, loss, counters.seconds, left)
 
         if counters.step % config.steps_per_epoch == 0:
-            row = _finish_epoch(learner, lesson, config)
-            best = counters.best_epoch == row["epoch"]
-            counters.seconds = before + time.perf_counter() - started
-            yield events.Epoch(row, best, counters.seconds, left)
+            yield end_epoch(left)
             if len(counters.history) - counters.best_epoch >= config.patience:
                 yield events.Finished("early-stopping")
                 return
