@@ -163,6 +163,67 @@ def test_few_pages_without_a_word_are_channels_unless_said(tmp_path):
         open_image(tmp_path / "a.tif", "YX")
 
 
+# What other programs write as TIFF: three samples that are called grey, separate planes, transparency.
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "axes"),
+    [
+        (RGB, {"photometric": "minisblack", "planarconfig": "contig"}, "YXC"),
+        (RGB.transpose(2, 0, 1), {"photometric": "rgb", "planarconfig": "separate"}, "CYX"),
+        (RGB.transpose(2, 0, 1), {"photometric": "minisblack", "planarconfig": "separate"}, "CYX"),
+        (np.stack([RGB] * 5), {"photometric": "minisblack", "planarconfig": "contig"}, "ZYXC"),
+        (RGB.astype(np.uint16) * 200, {"photometric": "rgb", "compression": "zlib"}, "YXC"),
+        (np.concatenate([RGB, RGB, RGB[..., :1]], 2), {"photometric": "minisblack", "planarconfig": "contig"}, "YXC"),
+    ],
+)
+def test_samples_of_a_tiff_are_channels_whatever_they_are_called(tmp_path, array, options, axes):
+    tifffile.imwrite(tmp_path / "a.tif", np.ascontiguousarray(array), **options)
+    same(open_image(tmp_path / "a.tif"), array, axes)
+
+
+CLEAR = rng.integers(0, 256, (40, 60, 1), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("array", "alpha", "options"),
+    [
+        (GREY[..., None], CLEAR, {"photometric": "minisblack", "extrasamples": [2]}),
+        (RGB, CLEAR, {"photometric": "minisblack", "extrasamples": [0, 0, 2]}),
+        (RGB, CLEAR, {"photometric": "rgb", "extrasamples": [1]}),
+        (RGB, CLEAR, {"photometric": "minisblack", "extrasamples": [0, 0, 2], "planarconfig": "separate"}),
+        (RGB, CLEAR * 0 + 255, {"photometric": "rgb", "extrasamples": [2], "planarconfig": "separate"}),
+    ],
+)
+def test_transparency_of_a_tiff_is_left_out(tmp_path, array, alpha, options):
+    samples = np.concatenate([array, alpha], 2)
+    separate = options.get("planarconfig") == "separate"
+    options = {"planarconfig": "contig"} | options
+    written = np.ascontiguousarray(samples.transpose(2, 0, 1)) if separate else samples
+    tifffile.imwrite(tmp_path / "a.tif", written, **options)
+    image = open_image(tmp_path / "a.tif")
+    expected = array[..., 0] if array.shape[2] == 1 else array
+    same(image, expected.transpose(2, 0, 1) if separate else expected, "CYX" if separate else "YXC"[: expected.ndim])
+
+
+def test_four_planes_that_pass_for_colours_are_all_kept(tmp_path):
+    planes = np.ascontiguousarray(np.concatenate([RGB, CLEAR], 2).transpose(2, 0, 1))
+    tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate")
+    same(open_image(tmp_path / "a.tif"), planes, "CYX")
+
+
+def test_masks_in_black_and_white_that_are_called_colours_or_faxes(tmp_path):
+    mask = LABELS > 1
+    three = np.stack([mask.astype(np.uint8) * 255] * 3, 2)
+    tifffile.imwrite(tmp_path / "a.tif", three, photometric="minisblack", planarconfig="contig")
+    same(open_labels(tmp_path / "a.tif"), three[..., 0], "YX")
+    tifffile.imwrite(tmp_path / "fax.tif", ~mask, photometric="miniswhite")
+    same(open_labels(tmp_path / "fax.tif"), mask.astype(np.uint8), "YX")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "fax.tif")), mask)  # Pillow sees the same
+    tifffile.imwrite(tmp_path / "imagej.tif", mask.astype(np.uint8) * 255, photometric="miniswhite")
+    same(open_labels(tmp_path / "imagej.tif"), mask.astype(np.uint8) * 255, "YX")
+
+
 # ---------------------------------------------------------------- others
 
 

@@ -68,12 +68,15 @@ class Format:
         return raw
 
 
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _PICTURE = Format((".png", ".jpg", ".jpeg", ".bmp", ".gif"), "pictures:read_picture", palette=True)
 FORMATS: tuple[Format, ...] = (
     Format((".tif", ".tiff"), "tiff:read_tiff", magic=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     _PICTURE,
     Format((".npy",), "npy:read_npy"),
     Format((".nii", ".nii.gz"), "nifti:read_nifti"),
+    Format((".nrrd", ".nhdr"), "nrrd:read_nrrd"),
+    Format(DICOM_SUFFIXES, "dicom:read_dicom"),
 )
 SUFFIXES = (*(suffix for known in FORMATS for suffix in known.suffixes), ".zarr")
 

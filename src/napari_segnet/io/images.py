@@ -1,6 +1,7 @@
 """Opening images and labels of any of the formats, lazily where the format allows.
 
-TIFF (ImageJ and OME too), PNG, JPEG, BMP, GIF, NumPy (``.npy``), NIfTI and OME-Zarr folders.
+TIFF (ImageJ and OME too), PNG, JPEG, BMP, GIF, NumPy (``.npy``), NIfTI, NRRD, DICOM files, and folders of OME-Zarr or
+of the files of a DICOM series.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from napari_segnet.axes import ArrayLike, ImageStack, check_axes, guess_axes, to_stack, view
 from napari_segnet.errors import DataError, SegNetError
+from napari_segnet.io.dicom import is_dicom_file, is_dicom_folder, read_dicom, read_dicom_folder
 from napari_segnet.io.formats import DAMAGE, SUFFIXES, RawImage, format_of, is_zarr
 from napari_segnet.io.guard import GuardedArray
 from napari_segnet.io.labels import as_labels, check_lossless, one_channel
@@ -63,7 +65,7 @@ def open_image(path: Path | str, axes: str | None = None) -> ImageFile:
     Parameters
     ----------
     path : Path
-        A file, or an OME-Zarr folder.
+        A file, an OME-Zarr folder, or a folder with the files of one DICOM series.
     axes : str, optional
         Its axes, where the guess is wrong (see `napari_segnet.axes.guess_axes`). They may be those of the
         file, or leave out T, Z and C of length one, as the guess does.
@@ -152,8 +154,12 @@ def _reader_output(path: Path, *, indices: bool) -> RawImage:
             from napari_segnet.io import ome_zarr
 
             return ome_zarr.read_zarr(path)
+        if is_dicom_folder(path):
+            return read_dicom_folder(path)
         raise DataError(f"{path} is a folder, not an image.", "Name a file in it, or an OME-Zarr folder.")
     if not path.name.lower().endswith(SUFFIXES):
+        if is_dicom_file(path):
+            return read_dicom(path)
         raise DataError(f"{path} is of no format that can be read.", f"Formats: {', '.join(SUFFIXES)}.")
     with path.open("rb") as file:
         start = file.read(4)

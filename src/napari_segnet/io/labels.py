@@ -85,7 +85,7 @@ def one_channel(array: ArrayLike, axis: int, name: str) -> NDArray[Any]:
         colours = len(np.unique(channels.reshape(len(channels), -1)[:, :1_000_000], axis=1).T)
         raise DataError(
             f"{name} is a colour image ({len(channels)} channels, {colours} colours), not labels.",
-            "Save the labels as one channel whose numbers stand for the classes: 0, 1, 2 ...",
+            "Make labels of its colours: napari-segnet import-annotations.",
         )
     joined: NDArray[Any] = np.ascontiguousarray(channels[0])
     return joined
@@ -97,5 +97,5 @@ def check_lossless(values: NDArray[Any], name: str) -> None:
     if found > 2:
         raise DataError(
             f"{name} is a JPEG with {found} different values: its compression has changed the labels.",
-            "Save labels as PNG or TIFF, from the program that made them.",
+            "Save labels as PNG or TIFF, or mend them: napari-segnet import-annotations.",
         )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_segnet.errors import DataError
+from napari_segnet.io.dicom import dicom_images, is_dicom_file, is_dicom_folder
 from napari_segnet.io.formats import SUFFIXES, is_zarr
 
 _LABEL_WORDS = r"masks?|labels?|seg|segmentation|gt|ground[_ -]?truth|annotations?|instances?"
@@ -38,7 +39,9 @@ class Pairing:
 def file_stem(path: Path | str) -> str:
     """Return the name without its extension; ``.ome.tif``, ``.nii.gz``, ``.ome.zarr`` are one extension."""
     name = Path(path).name
-    suffix = max((s for s in SUFFIXES if name.lower().endswith(s)), key=len, default=Path(path).suffix)
+    suffix = max((s for s in SUFFIXES if name.lower().endswith(s)), key=len, default="")
+    if not suffix and not Path(path).is_dir():
+        suffix = Path(path).suffix  # what stands behind a dot in the name of a folder is a part of it
     stem = name[: len(name) - len(suffix)] if suffix else name
     return stem[:-4] if stem.lower().endswith(".ome") and len(stem) > 4 else stem
 
@@ -49,6 +52,11 @@ def pairing_key(path: Path | str) -> str:
     while (shorter := _AFFIX.sub("", key)) != key:
         key = shorter
     return key
+
+
+def is_label_name(path: Path | str) -> bool:
+    """Say whether a name has a word of labels at its end or beginning: ``cell1_mask.png``, ``label_07.png``."""
+    return _IS_LABEL.search(file_stem(path).lower()) is not None
 
 
 def natural_key(path: Path) -> tuple[object, ...]:
@@ -83,7 +91,7 @@ def pair_files(images: Paths, labels: Paths, *, with_itself: bool = False) -> Pa
     """
     image_list, label_list = list_images(images, check_stems=False), list_images(labels, check_stems=False)
     if set(image_list) == set(label_list) and len(image_list) > 1:
-        named = [p for p in image_list if _IS_LABEL.search(file_stem(p).lower())]
+        named = [p for p in image_list if is_label_name(p)]
         if 0 < len(named) < len(image_list) or not with_itself:
             label_list, image_list = named, [p for p in image_list if p not in named]
     if len(image_list) == len(label_list) == 1 and not (_is_folder(images) and _is_folder(labels)):
@@ -132,7 +140,8 @@ def list_images(paths: Paths, *, check_stems: bool = True) -> list[Path]:
     Parameters
     ----------
     paths : Path, or several
-        Files, OME-Zarr folders, or folders of either (not searched deeper; hidden files are left out).
+        Files, OME-Zarr folders, folders with the files of a DICOM series, or folders of these (not searched deeper;
+        hidden files are left out).
     check_stems : bool
         Whether two images of one name (``a.png``, ``a.tif``) are an error: their outputs would be one file.
 
@@ -161,10 +170,12 @@ def _expand(path: Path) -> Iterable[Path]:
     if not path.exists():
         raise DataError(f"There is no file or folder {path}.", "Check the name.")
     if not path.is_dir() or is_zarr(path):
-        if not path.name.lower().endswith(SUFFIXES) and not path.is_dir():
+        if not path.name.lower().endswith(SUFFIXES) and not path.is_dir() and not is_dicom_file(path):
             raise DataError(f"{path} is of no format that can be read.", f"Formats: {', '.join(SUFFIXES)}.")
         return [path]
     try:
+        if is_dicom_folder(path):
+            return dicom_images(path)
         inside = [p for p in path.iterdir() if not p.name.startswith(".") and _is_image(p)]
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}.") from error
@@ -178,12 +189,14 @@ def _expand(path: Path) -> Iterable[Path]:
 
 def _is_image(path: Path) -> bool:
     if path.is_dir():
-        return path.name.lower().endswith(".zarr") and is_zarr(path)
+        return is_zarr(path) if path.name.lower().endswith(".zarr") else is_dicom_folder(path)
     return path.is_file() and path.name.lower().endswith(SUFFIXES) and not path.name.lower().endswith(".zarr")
 
 
 def _is_folder(paths: Paths) -> bool:
-    return isinstance(paths, Path | str) and Path(paths).is_dir() and not is_zarr(Path(paths))
+    if not isinstance(paths, Path | str) or not Path(paths).is_dir():
+        return False
+    return not is_zarr(Path(paths)) and not is_dicom_folder(Path(paths))
 
 
 def _names(files: list[Path]) -> str:

@@ -44,7 +44,7 @@ def read_tiff(path: Path) -> RawImage:
             keep_open = not series.dataoffset and series.nbytes > _EAGER_BYTES
             array = _array(path, file, series)
             size, units = _pixel_size(file)
-            return RawImage(array, axes, size, units, alpha=_has_alpha(series), lossy=_is_lossy(series))
+            return RawImage(array, axes, size, units, alpha=_has_alpha(series, array), lossy=_is_lossy(series))
         finally:
             if not keep_open:
                 file.close()
@@ -64,6 +64,8 @@ def _array(path: Path, file: tifffile.TiffFile, series: Any) -> Any:
         dtype = np.dtype(file.byteorder + series.dtype.char)
         return np.memmap(path, dtype, "r", series.dataoffset, series.shape)
     try:
+        if _white_is_zero(series):
+            return ~series.asarray()
         if series.nbytes <= _EAGER_BYTES:
             return series.asarray()
         store = zarr.open(series.aszarr(level=0), mode="r")
@@ -105,15 +107,30 @@ def _page_errors() -> Iterator[list[str]]:
         logger.removeHandler(listener)
 
 
-def _has_alpha(series: Any) -> bool:
+def _white_is_zero(series: Any) -> bool:
+    """Say whether black and white have changed places, as in faxes; greys of that kind are left as they are."""
+    # ImageJ says the same of masks of 8 bits that it only shows inverted.
     page = series.keyframe
-    # In separate planes, channels or sections of other programs pass for colours.
-    if page.samplesperpixel < 2 or page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
+    return bool(page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample == 1)
+
+
+def _has_alpha(series: Any, array: Any) -> bool:
+    page = series.keyframe
+    if page.samplesperpixel < 2:
         return False
     colour = page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
     # 1 and 2 are the two kinds of transparency; a fourth value beside RGB is nothing else in practice.
     extra = tuple(int(sample) for sample in page.extrasamples)
-    return bool(extra and extra[-1] in (1, 2)) or (colour and page.samplesperpixel == 4)
+    declared = bool(extra and extra[-1] in (1, 2))
+    if page.planarconfig == tifffile.PLANARCONFIG.CONTIG:
+        return declared or (colour and page.samplesperpixel == 4)
+    if not declared or not colour:
+        return declared
+    # In separate planes, four channels or sections of other programs pass for colours: opaque is the same everywhere.
+    if not isinstance(array, np.ndarray) or "S" not in series.axes:
+        return False
+    last = array.take(-1, axis=series.axes.index("S"))
+    return bool(last.min() == last.max())
 
 
 def _is_lossy(series: Any) -> bool:

@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -181,7 +182,7 @@ def open_output(
             output: Any = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
             _take_room(temporary)
         else:
-            output = _create_tiff(temporary, shape, dtype, axes, pixel_size, units, colours)
+            output = _create_tiff(temporary, path.name, shape, dtype, axes, pixel_size, units, colours)
         try:
             yield output
             output.flush()
@@ -265,6 +266,7 @@ def _take_room(path: Path) -> None:
 
 def _create_tiff(
     path: Path,
+    name: str,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     axes: str,
@@ -279,7 +281,10 @@ def _create_tiff(
     # ImageJ wants its own order of axes, and knows no more types than these.
     in_order = axes == "".join(letter for letter in "TZCYX" if letter in axes)
     imagej = in_order and not big and dtype in (np.uint8, np.uint16, np.float32)
-    options = _imagej(axes, pixel_size, units, colours, dtype) if imagej else _ome(axes, pixel_size, units)
+    if imagej:
+        options = _imagej(axes, pixel_size, units, colours, dtype)
+    else:
+        options = _ome(axes, pixel_size, units, f"{name} {shape} {dtype}")
     output: NDArray[Any] = tifffile.memmap(
         path, shape=shape, dtype=dtype, bigtiff=big, photometric="minisblack", **options
     )
@@ -317,8 +322,9 @@ def _look_up_table(colours: Sequence[str]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(rgb[index].T)
 
 
-def _ome(axes: str, pixel_size: Sequence[float] | None, units: str | None) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"axes": axes}
+def _ome(axes: str, pixel_size: Sequence[float] | None, units: str | None, what: str) -> dict[str, Any]:
+    # By default the identifier is a new one each time: the same array would never become the same file.
+    metadata: dict[str, Any] = {"axes": axes, "UUID": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, what)}"}
     if pixel_size is not None and units in _OME_UNITS:
         for letter, value in zip(reversed("ZYX"[-len(pixel_size) :]), reversed(pixel_size), strict=True):
             metadata[f"PhysicalSize{letter}"] = float(value)
