@@ -6,6 +6,7 @@ This module imports neither torch nor Qt: the viewer, the shell and the worker s
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -316,18 +317,30 @@ def validated(model: type[M], values: Any) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(_explain(error, model)) from None
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     sentences = []
     for item in error.errors()[:4]:
         place = ".".join(str(part) for part in item["loc"]) or "configuration"
         if item["type"] == "extra_forbidden":
-            sentences.append(f"There is no option {place!r}.")
+            sentences.append(f"There is no option {place!r}.{_near(item['loc'], model)}")
         else:
-            sentences.append(f"{place} = {item['input']!r}: {item['msg']}.")
+            sentences.append(f"{place} = {item['input']!r}: {item['msg'].removeprefix('Value error, ')}.")
     return " ".join(sentences)
+
+
+def _near(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """Return a sentence with the options that are most like one that doesn't exist."""
+    for part in place[:-1]:
+        field = model.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return ""
+        model = field.annotation
+    near = difflib.get_close_matches(str(place[-1]), model.model_fields, n=3, cutoff=0.5)
+    known = " or ".join(map(repr, near)) if near else ", ".join(list(model.model_fields)[:12])
+    return f" Did you mean {known}?" if near else (f" There are: {known}." if known else "")
 
 
 def apply_settings(config: RunConfig, settings: Iterable[str]) -> RunConfig:

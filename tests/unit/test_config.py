@@ -224,3 +224,17 @@ def test_what_was_asked_for_is_said_instead_of_what_the_preset_would_choose():
     assert "patches a step, on" in reasons["batch"]
     _, again = resolve(config, SMALL)
     assert "as asked for" not in again["patch"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("train.batchsize=1", "There is no option 'train.batchsize'. Did you mean 'batch_size'"),
+        ("trian.seed=1", "There is no option 'trian'. Did you mean 'train'"),
+        ("data.zzz=1", "There is no option 'data.zzz'. There are: task, unlabelled"),
+    ],
+)
+def test_an_option_that_does_not_exist_names_those_that_are_like_it(setting, words):
+    with pytest.raises(ConfigError) as raised:
+        apply_settings(RunConfig(), [setting])
+    assert words in str(raised.value)
