@@ -7,13 +7,15 @@ What doesn't fit is left out and said, in one table; nothing in a file is ever e
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
-from napari_segnet.annotations.model import Annotations
+from napari_segnet.annotations.documents import damage
+from napari_segnet.annotations.model import Annotations, Problem
 from napari_segnet.annotations.options import ImportOptions
 from napari_segnet.errors import DataError, unknown_name
+from napari_segnet.io.formats import SUFFIXES
 
 __all__ = ["FORMATS", "AnnotationFormat", "ImportOptions", "read_annotations"]
 
@@ -46,7 +48,20 @@ class AnnotationFormat:
 
 FORMATS: dict[str, AnnotationFormat] = {
     known.name: known
-    for known in (AnnotationFormat("via", "VGG Image Annotator: JSON, CSV, projects", "via", (".json", ".csv")),)
+    for known in (
+        AnnotationFormat("via", "VGG Image Annotator: JSON, CSV, projects", "via", (".json", ".csv")),
+        AnnotationFormat("coco", "COCO: JSON with polygons or run lengths", "coco", (".json",)),
+        AnnotationFormat("labelme", "LabelMe: a JSON for each image", "labelme", (".json",)),
+        AnnotationFormat("cvat", "CVAT: XML for images or videos", "cvat", (".xml",)),
+        AnnotationFormat("geojson", "GeoJSON of QuPath", "geojson", (".geojson", ".json")),
+        AnnotationFormat("imagej", "ImageJ: .roi files and RoiSet.zip", "imagej", (".roi", ".zip")),
+        AnnotationFormat("cellpose", "Cellpose: _seg.npy, _cp_masks", "cellpose", (".npy", *SUFFIXES), folders=True),
+        AnnotationFormat(
+            "masks", "masks of grey values or palettes (Pascal VOC)", "value_masks", SUFFIXES, folders=True
+        ),
+        AnnotationFormat("colours", "masks in colour", "colour_masks", SUFFIXES, folders=True),
+        AnnotationFormat("trimap", "trimaps (only when asked for)", "trimaps", SUFFIXES, folders=True),
+    )
 }
 """In the order in which they are asked whether a file is theirs."""
 
@@ -76,20 +91,47 @@ def read_annotations(path: Path | str, options: ImportOptions | None = None) -> 
         raise DataError(f"There is no file or folder {path}.", "Check the name.")
     if options.format != "auto" and options.format not in FORMATS:
         raise unknown_name("annotation format", options.format, FORMATS)
-    formats = list(FORMATS.values()) if options.format == "auto" else [FORMATS[options.format]]
+    if options.format != "auto":
+        formats = [FORMATS[options.format]]
+        if path.is_file() or formats[0].folders:
+            return _read(formats[0], path, options)
+    else:
+        formats = list(FORMATS.values())
+    parts, failed = _parts(path, [known for known in formats if not known.folders], options)
+    if parts:
+        return _with(_join(parts, path), failed)
     whole = next((known for known in formats if known.recognizes(path)), None)
-    if whole is not None:
-        return _read(whole, path, options)
-    if not path.is_dir():
-        raise _unknown(f"{path} holds no annotations that can be read.", formats)
-    parts = []
-    for file in sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")):
+    if whole is None and failed:
+        raise failed[0][1]
+    if whole is None:
+        kind = "folder" if path.is_dir() else "file"
+        known_formats = "; ".join(known.reads for known in formats)
+        raise DataError(f"The {kind} {path} holds no annotations that can be read.", f"These are: {known_formats}.")
+    return _with(_read(whole, path, options), failed)
+
+
+def _parts(
+    path: Path, formats: list[AnnotationFormat], options: ImportOptions
+) -> tuple[list[Annotations], list[tuple[Path, DataError]]]:
+    """Read a file, or the files of a folder, that are annotations of their own; and say which can't be read."""
+    parts, failed = [], []
+    files = [path] if path.is_file() else [p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")]
+    for file in sorted(files):
         known = next((known for known in formats if known.recognizes(file)), None)
+        error = damage(file) if known is None else None
         if known is not None:
-            parts.append(_read(known, file, options))
-    if not parts:
-        raise _unknown(f"The folder {path} holds no annotations that can be read.", formats)
-    return _join(parts, path)
+            try:
+                parts.append(_read(known, file, options))
+            except DataError as found:
+                error = found
+        if error is not None:
+            failed.append((file, error))
+    return parts, failed
+
+
+def _with(found: Annotations, failed: list[tuple[Path, DataError]]) -> Annotations:
+    problems = (Problem(file.name, error.problem, "left out") for file, error in failed)
+    return replace(found, problems=(*found.problems, *problems))
 
 
 def _read(known: AnnotationFormat, path: Path, options: ImportOptions) -> Annotations:
@@ -107,7 +149,3 @@ def _join(parts: list[Annotations], path: Path) -> Annotations:
         tuple(problem for part in parts for problem in part.problems),
         tasks.pop(),
     )
-
-
-def _unknown(problem: str, formats: list[AnnotationFormat]) -> DataError:
-    return DataError(problem, f"These are: {'; '.join(known.reads for known in formats)}.")

@@ -19,7 +19,7 @@ _MOST = 65535
 
 
 def assign_values(
-    declared: Sequence[DrawnClass], used: Iterable[str], options: ImportOptions
+    declared: Sequence[DrawnClass], used: Iterable[str], options: ImportOptions, ignored: Sequence[int] = ()
 ) -> dict[str, tuple[int, str]]:
     """Give each class a value and a colour.
 
@@ -31,6 +31,8 @@ def assign_values(
         Names of the regions, in order of their appearance; empty ones are called ``"object"``.
     options : ImportOptions
         Its `classes`, if there are any, are all there are, and have the values 1, 2, 3 ...
+    ignored : sequence of int
+        Values that mean something else already.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def assign_values(
         names = list(dict.fromkeys([*(c.name for c in declared), *(n or UNNAMED for n in used)]))
         names = [name for name in names if name not in options.ignore]
         wanted = {name: said[name].value if name in said else None for name in names}
-    taken = {IGNORED} if options.ignore else set()
+    taken = {IGNORED} if options.ignore or IGNORED in ignored else set()
     values: dict[str, int] = {}
     for name, value in wanted.items():
         if value is not None and 0 <= value <= _MOST and value not in taken:
@@ -67,14 +69,20 @@ def assign_values(
     return {name: (v, colours[name] or PALETTE[v % len(PALETTE)]) for name, v in values.items()}
 
 
-def class_entries(classes: Mapping[str, tuple[int, str]], task: Task, options: ImportOptions) -> dict[int, ClassEntry]:
-    """Return what ``classes.json`` says: the background (if 0 means that) and what is ignored too."""
+def class_entries(
+    classes: Mapping[str, tuple[int, str]], task: Task, options: ImportOptions, ignored: Sequence[int] = ()
+) -> dict[int, ClassEntry]:
+    """Return what ``classes.json`` says: the background (if 0 means that) and what is ignored too.
+
+    `ignored` are values of masks that don't count.
+    """
     numbered = task == "instances"
     entries = {
         value: ClassEntry(name=name[:80], colour=colour, objects=numbered) for name, (value, colour) in classes.items()
     }
     if options.unlabelled == "background":
         entries.setdefault(0, ClassEntry(name="background", colour=PALETTE[0]))
-    if options.ignore and not numbered:
-        entries[IGNORED] = ClassEntry(name=" or ".join(options.ignore)[:80], colour=PALETTE[-1], ignore=True)
+    for value in () if numbered else {*ignored, *([IGNORED] if options.ignore else [])}:
+        name = " or ".join(options.ignore)[:80] or "ignored"
+        entries[value] = ClassEntry(name=name, colour=PALETTE[-1], ignore=True)
     return entries

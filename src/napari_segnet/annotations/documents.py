@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from napari_segnet.errors import DataError
 
 _LARGEST = 2 * 2**30
 _LONGEST_FIELD = 2**27
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_json(path: Path) -> Any:
@@ -27,11 +29,34 @@ def read_json(path: Path) -> Any:
 @lru_cache(maxsize=1)
 def _read_json(path: Path, _changed: int) -> Any:
     try:
-        return json.loads(_text(path))
-    except json.JSONDecodeError as error:
+        text = _text(path)
+        return _storable(json.loads(text)) if _SURROGATE.search(text) else json.loads(text)
+    except ValueError as error:  # a number of thousands of digits is one, too
         raise DataError(f"{path} is no JSON: {error}.", "Save it again from the program that made it.") from error
     except RecursionError as error:
         raise DataError(f"{path} is nested too deeply.", "Save it again from the program that made it.") from error
+
+
+def _storable(tree: Any) -> Any:
+    """Replace halves of characters, which JSON can say and no file can hold."""
+    text = json.dumps(tree, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.loads(text.encode(errors="replace"))
+    return tree
+
+
+def damage(path: Path) -> DataError | None:
+    """Say what is wrong with a file that should be JSON or XML by its name; None if it is, or needn't be."""
+    try:
+        if path.name.lower().endswith((".json", ".geojson")):
+            read_json(path)
+        elif path.name.lower().endswith(".xml"):
+            read_xml(path)
+    except DataError as error:
+        return error
+    return None
 
 
 def is_json(path: Path, suffixes: tuple[str, ...] = (".json",)) -> bool:

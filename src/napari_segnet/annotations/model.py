@@ -65,19 +65,49 @@ class Bitmap:
     column: int = 0
 
 
-Shape = Polygon | Line | Ellipse | Point | Bitmap
+@dataclass(frozen=True)
+class Runs:
+    """Pixels of a box as lengths of runs: of pixels outside, then inside, then outside ... until the box is full.
+
+    Unlike a `Bitmap` they take no more memory than the file they come from. Make them with `rle.runs`, which checks
+    them.
+
+    Attributes
+    ----------
+    counts : (N,) int64
+        Lengths; what they leave of the box is outside.
+    height, width : int
+        Of the box, pixels.
+    row, column : int
+        Of its first pixel.
+    by_columns : bool
+        Whether they go down column by column (COCO), or along row by row.
+    """
+
+    counts: NDArray[np.int64]
+    height: int
+    width: int
+    row: int = 0
+    column: int = 0
+    by_columns: bool = False
+
+
+Shape = Polygon | Line | Ellipse | Point | Bitmap | Runs
 
 
 @dataclass(frozen=True)
 class Region:
     """One thing that was drawn: its class (empty: the file names none) and its shapes, which belong together.
 
-    `plane` is the plane of a stack, from 0 on; None: all of them, or the image has one.
+    `plane` is the plane of a stack, from 0 on, or its time and its depth; None: all of them, or the image has one.
+    `number` is what the file calls the object by; regions of one number are one object. Where each region of an image
+    has one, they are kept.
     """
 
     name: str
     shapes: tuple[Shape, ...]
-    plane: int | None = None
+    plane: int | tuple[int, int] | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +159,8 @@ class AnnotatedImage:
         Later ones lie over earlier ones.
     labels : callable or None
         Reads the labels of a mask, when it is their turn; then there are no regions.
+    named : bool
+        False where the file names no image, and `name` is its own: one such goes with one image of any name.
     """
 
     name: str
@@ -136,6 +168,7 @@ class AnnotatedImage:
     size: tuple[int, int] | None = None
     regions: Sequence[Region] = ()
     labels: Callable[[], LabelArray] | None = None
+    named: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,10 +176,11 @@ class Annotations:
     """Everything that a file, or a folder of files, says.
 
     `task` is what the file can only mean; None: regions, which can be told apart or not. A class that only regions
-    name need not be among `classes`.
+    name need not be among `classes`. `ignored` are values of masks that don't count.
     """
 
     images: tuple[AnnotatedImage, ...]
     classes: tuple[DrawnClass, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
     task: Task | None = None
+    ignored: tuple[int, ...] = ()

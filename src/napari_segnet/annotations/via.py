@@ -72,7 +72,7 @@ def read(path: Path, options: ImportOptions) -> Annotations:
     if path.name.lower().endswith(".csv"):
         items = _rows(path, problems)
     else:
-        tree = read_json(path)
+        tree = _table(read_json(path))
         if {"file", "view", "metadata"} <= tree.keys():
             items, declared = _version_3(tree, path, problems)
         else:
@@ -126,22 +126,22 @@ def _version_3(
     tree: Mapping[str, Any], path: Path, problems: list[Problem]
 ) -> tuple[Iterator[tuple[str, list[Raw]]], dict[str, list[str]]]:
     """Return images and regions, and the options of each attribute, in the words of version 2."""
-    attributes = {k: a for k, a in tree.get("attribute", {}).items() if isinstance(a, dict)}
+    attributes = {k: a for k, a in _table(tree.get("attribute")).items() if isinstance(a, dict)}
     titles = {key: str(a.get("aname", key)) for key, a in attributes.items()}
     choices = {key: a["options"] for key, a in attributes.items() if isinstance(a.get("options"), dict)}
-    files = {str(k): f.get("fname") for k, f in tree["file"].items() if isinstance(f, dict)}
-    views = {str(k): v.get("fid_list") for k, v in tree["view"].items() if isinstance(v, dict)}
+    files = {str(k): f.get("fname") for k, f in _table(tree["file"]).items() if isinstance(f, dict)}
+    views = {str(k): v.get("fid_list") for k, v in _table(tree["view"]).items() if isinstance(v, dict)}
     images: dict[str, list[Raw]] = {}
     for ids in views.values():
         if isinstance(ids, list) and len(ids) == 1 and files.get(str(ids[0])):
             images.setdefault(unquote(str(files[str(ids[0])])), [])
-    for key, entry in tree["metadata"].items():
+    for key, entry in _table(tree["metadata"]).items():
         ids = views.get(str(entry.get("vid"))) if isinstance(entry, dict) else None
         name = files.get(str(ids[0])) if isinstance(ids, list) and len(ids) == 1 else None
         if not name:
             problems.append(Problem(path.name, f"The region {str(key)[:60]!r} belongs to no image.", "left out"))
             continue
-        values = entry.get("av") if isinstance(entry.get("av"), dict) else {}
+        values = _table(entry.get("av"))
         said = {
             titles.get(k, k): (choices.get(k) or {}).get(v, v) if isinstance(v, str) else v for k, v in values.items()
         }
@@ -168,6 +168,10 @@ def _numbered_shape(xy: Any) -> dict[str, Any]:
     }
     name, keys = fields.get(kind, (f"shape {kind}", ()))
     return {"name": name, **dict(zip(keys, rest, strict=False))}
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _declared(attributes: Any) -> dict[str, list[str]]:

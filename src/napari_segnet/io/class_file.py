@@ -62,6 +62,8 @@ def read_classes(path: Path) -> ClassTable:
     try:
         tree = json.loads(path.read_text(encoding="utf-8-sig"))
         entries = {int(value): validated(ClassEntry, entry) for value, entry in tree.items()}
+    except ConfigError as error:
+        raise ConfigError(f"{path} can't be used: {error.problem}", error.remedy) from error
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{path} can't be used: {error}.", 'It looks like {"1": {"name": "cell", ...}}.') from error
     known = sorted(value for value, entry in entries.items() if not entry.ignore)
