@@ -22,12 +22,18 @@ fi
 libraries="libGL.so.1 libEGL.so.1 libOpenGL.so.0 libxcb-cursor.so.0 libxcb-icccm.so.4 libxcb-image.so.0
     libxcb-keysyms.so.1 libxcb-render-util.so.0 libxcb-xkb.so.1 libxkbcommon-x11.so.0 libfontconfig.so.1
     libdbus-1.so.3"
+# The browser engine of Qt, which the tests read reports with.
+browser="libnss3.so libnspr4.so libgbm.so.1 libasound.so.2 libXcomposite.so.1 libXdamage.so.1 libXrandr.so.2
+    libXtst.so.6 libxkbfile.so.1"
 debian="xvfb xauth libgl1 libgl1-mesa-dri libegl1 libopengl0 libxcb-cursor0 libxcb-icccm4 libxcb-image0
     libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1
     libxkbcommon-x11-0 libfontconfig1 libdbus-1-3 libglib2.0-0"
+browser_debian="libnss3 libnspr4 libgbm1 libdrm2 libxcomposite1 libxdamage1 libxext6 libxfixes3 libxrandr2 libxtst6
+    libxkbfile1 libxcb-dri3-0 libgssapi-krb5-2 libudev1 libexpat1 fonts-dejavu-core"
 fedora="xorg-x11-server-Xvfb xorg-x11-xauth mesa-dri-drivers mesa-libGL mesa-libEGL libglvnd-opengl
     xcb-util-cursor xcb-util-wm xcb-util-image xcb-util-keysyms xcb-util-renderutil libxkbcommon-x11
     fontconfig dbus-libs glib2"
+browser_fedora="nss nspr mesa-libgbm alsa-lib libXcomposite libXdamage libXrandr libXtst libxkbfile dejavu-sans-fonts"
 
 has_library() {
     # ldconfig is not on the path of every user.
@@ -46,7 +52,7 @@ missing() {
     local name
     for name in "$@"; do
         case $name in
-            lib*.so.*) has_library "$name" || echo "$name" ;;
+            lib*.so*) has_library "$name" || echo "$name" ;;
             mesa) has_mesa || echo "Mesa's software driver" ;;
             *) command -v "$name" >/dev/null || echo "$name" ;;
         esac
@@ -55,10 +61,15 @@ missing() {
 
 install_packages() {
     if command -v apt-get >/dev/null; then
+        local sound=libasound2
+        # Debian 13 and Ubuntu 24.04 gave it another name.
+        [ $virtual = no ] || ! apt-cache show libasound2t64 >/dev/null 2>&1 || sound=libasound2t64
+        [ $virtual = no ] || debian="$debian $browser_debian $sound"
         manual="sudo apt-get install $(echo $debian)"
         as_root apt-get update -qq &&
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $debian
     elif command -v dnf >/dev/null; then
+        [ $virtual = no ] || fedora="$fedora $browser_fedora"
         manual="sudo dnf install $(echo $fedora)"
         as_root dnf install -q -y $fedora
     else
@@ -93,6 +104,7 @@ if [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; then
     fi
 fi
 
+[ $virtual = no ] || libraries="$libraries $browser"
 # shellcheck disable=SC2086
 need xvfb-run Xvfb xauth mesa $libraries
 rm -f "$log"

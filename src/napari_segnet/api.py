@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_segnet import events
+from napari_segnet.again import copy_records
 from napari_segnet.config import LabelClass, PredictConfig, validated
 from napari_segnet.devices import pick_device
+from napari_segnet.errors import DataError
+from napari_segnet.executor import Control
 from napari_segnet.folds import train_folder
 from napari_segnet.inputs import Images, read_image, write_records
 from napari_segnet.models.file import join_models, load_model, write_model
@@ -208,7 +211,7 @@ def pseudo_label(
 
 def train(
     images: Images | Sequence[Images],
-    labels: Images | Sequence[Images],
+    labels: Images | Sequence[Images] | None = None,
     *,
     preset: str | None = None,
     seed: int = 0,
@@ -223,7 +226,8 @@ def train(
     Parameters
     ----------
     images, labels : array, path, or sequences of these
-        Arrays are (Y, X), (Y, X, C), (C, Y, X) or stacks; labels have no C. Folders are paired by file name.
+        Arrays are (Y, X), (Y, X, C), (C, Y, X) or stacks; labels have no C. Folders are paired by file name. A run
+        folder alone stands for the images and labels of that run; they know their spacing.
     preset : {"fast", "balanced", "best"}, optional
         Default: the one that `minutes` are enough for, or fast.
     seed : int
@@ -257,12 +261,24 @@ def train(
     with tempfile.TemporaryDirectory(prefix="napari-segnet-") as scratch:
         folder = Path(run) if run else Path(scratch) / "run"
         check_new(folder)
-        records = write_records(folder, images, labels, config.data.axes, spacing)
-        for event in train_folder(folder, config, records):
+        if labels is None:
+            records = copy_records(_run_alone(images, spacing), folder)
+        else:
+            records = write_records(folder, images, labels, config.data.axes, spacing)
+        for event in train_folder(folder, config, records, Control(report=run is not None)):
             if on_event is not None:
                 on_event(event)
         info, network = load_model(folder)
         return Model(info, network, [] if info.members else _history(RunFolder(folder)))
+
+
+def _run_alone(images: Images | Sequence[Images], spacing: Sequence[float] | None) -> Path:
+    """Return the run folder that stands for images and labels; raises `DataError` if it is something else."""
+    if not isinstance(images, Path | str):
+        raise DataError("There are no labels.", "Give as many labels as images, or a run folder alone.")
+    if spacing is not None:
+        raise DataError(f"The images of {images} know their spacing.", "Leave spacing out.")
+    return Path(images)
 
 
 def _history(run: RunFolder) -> list[dict[str, float | int | None]]:

@@ -107,7 +107,7 @@ def _make_room(out: Path) -> None:
         return
     if not mark.is_file():
         raise SegNetError(f"{out} holds other files.", "Name a new or empty folder with --out.")
-    for folder in ("data", "run"):
+    for folder in ("data", "run", "figures"):
         shutil.rmtree(out / folder, ignore_errors=True)
     for path in out.iterdir():
         if path.is_file():
@@ -142,10 +142,10 @@ def _classes() -> tuple[LabelClass, ...]:
 
 
 def _learn(run: RunFolder, model: Path, on_line: Callable[[str], None]) -> tuple[Path, float]:
-    from napari_segnet.executor import execute
+    from napari_segnet.executor import Control, execute
 
     told = seconds = 0.0
-    for event in execute(run):
+    for event in execute(run, Control(report=True)):
         if isinstance(event, events.Started):
             on_line(f"2/4 learning  on {event.device}, {run.config.train.minutes or 0:.2g} minutes -> {run.path}")
         elif isinstance(event, events.Notice):
@@ -176,10 +176,18 @@ def _predict(model: Path, image: Path, out: Path, on_line: Callable[[str], None]
 
 
 def _score(out: Path, reference: Path, on_line: Callable[[str], None]) -> float:
-    from napari_segnet.evaluation.files import evaluate_files
+    from napari_segnet.reports.files import evaluate_files
 
     classes = _classes()
-    summary = evaluate_files(out / f"{SAMPLE}.tif", reference, out, unlabelled="ignore", classes=classes)
+    summary = evaluate_files(
+        out / f"{SAMPLE}.tif",
+        reference,
+        out,
+        unlabelled="ignore",
+        classes=classes,
+        images=out / "data" / f"{SAMPLE}.png",
+        model=out / "run",
+    )
     dice = float(summary["per_class"][str(classes[-1].value)]["dice"])
     on_line(f"              Dice of the coins {dice:.3f} against the reference mask -> metrics.csv, report.html")
     return dice

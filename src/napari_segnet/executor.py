@@ -19,9 +19,11 @@ from napari_segnet.models.file import load_model, transfer
 from napari_segnet.models.info import ModelInfo, model_path, read_info, same_classes
 from napari_segnet.models.registry import build_network, network_spec
 from napari_segnet.preview import View, preview
+from napari_segnet.reports.training import try_training_report
 from napari_segnet.run import RunFolder, write_atomically
 from napari_segnet.training.checkpoint import read_checkpoint
 from napari_segnet.training.deep_supervision import DeepSupervised
+from napari_segnet.training.examples import write_examples
 from napari_segnet.training.learner import Learner
 from napari_segnet.training.loop import draw_batch, train
 from napari_segnet.training.losses import loss_function
@@ -37,10 +39,14 @@ _FIRST_PREVIEW_STEP = 8
 
 @dataclass
 class Control:
-    """What the one who started a run may change while it runs."""
+    """What the one who started a run may change while it runs.
+
+    `report`: whether ``RUN/report.html`` is written at the end, and the pictures in it.
+    """
 
     stop: bool = False
     view: View | None = field(default=None)
+    report: bool = False
 
 
 def execute(run: RunFolder, control: Control | None = None) -> Iterator[events.Event]:
@@ -84,6 +90,8 @@ def execute(run: RunFolder, control: Control | None = None) -> Iterator[events.E
     # Told when the folder is free again: whoever hears it may take the run up at once.
     if finished is not None:
         yield finished
+        if control.report:  # nobody waits for the page
+            try_training_report(run.path)
 
 
 def _record_failure(run: RunFolder, error: SegNetError) -> None:
@@ -116,6 +124,9 @@ def _run(run: RunFolder, control: Control) -> Iterator[events.Event]:
     with reused_memory(device), scalars(run.path / "tensorboard", wanted, len(counters.history)) as write:
         reason = yield from _learn(run, control, ready, learner, saver, write)
     yield from saver.save_checkpoint()
+    if control.report:
+        with contextlib.suppress(Exception):  # pictures for the report must never fail a run
+            write_examples(run, ready, learner)
     yield from saver.finish(reason)
 
 

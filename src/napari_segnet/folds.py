@@ -18,6 +18,7 @@ from napari_segnet.errors import ConfigError, DataError, SegNetError
 from napari_segnet.executor import Control, execute
 from napari_segnet.models.file import join_models, load_model, write_model
 from napari_segnet.models.info import fold_folders, read_info
+from napari_segnet.reports.training import try_training_report
 from napari_segnet.run import PairRecord, RunFolder, check_new, write_atomically
 
 _COLUMNS = ("fold", "val_dice", "val_loss", "epoch")
@@ -136,6 +137,8 @@ def execute_folds(path: Path | str, control: Control | None = None) -> Iterator[
                 yield event
                 return
     yield _finish(path)
+    if control.report:
+        try_training_report(path)
 
 
 def _finish(path: Path) -> events.Event:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +14,6 @@ from napari_segnet.cli.options import (
     Axes,
     DeviceOrAuto,
     Encoder,
-    Images,
-    Labels,
     Loss,
     Meaning,
     Network,
@@ -29,10 +27,18 @@ from napari_segnet.cli.signals import graceful
 from napari_segnet.config import RunConfig
 from napari_segnet.request import build_config
 
+if TYPE_CHECKING:
+    from napari_segnet.run import PairRecord
+
 
 def train(
-    images: Images,
-    labels: Labels,
+    images: Annotated[
+        Path, typer.Argument(help="An image, a folder of images, or a run folder: its images and labels, once more.")
+    ],
+    labels: Annotated[
+        Path | None, typer.Argument(help="Its labels, or a folder of labels with the same names; none for a run.")
+    ] = None,
+    *,
     out: Annotated[Path, typer.Option(help="Run folder to make.")],
     unlabelled: Meaning = None,
     task: TaskChoice = None,
@@ -80,20 +86,27 @@ def train(
     _train(images, labels, out, build_config(options, set_ or (), config))
 
 
-def _train(images: Path, labels: Path, out: Path, config: RunConfig) -> None:
+def _train(images: Path, labels: Path | None, out: Path, config: RunConfig) -> None:
+    from napari_segnet.again import copy_records
     from napari_segnet.executor import Control
     from napari_segnet.folds import train_folder
+    from napari_segnet.run import check_new
+
+    check_new(out)
+    records = copy_records(images, out) if labels is None else _records(images, labels, config)
+    control = Control(report=True)
+    _show(out, control, train_folder(out, config, records, control))
+
+
+def _records(images: Path, labels: Path, config: RunConfig) -> list[PairRecord]:
     from napari_segnet.io.pairing import pair_files
     from napari_segnet.io.records import make_records
-    from napari_segnet.run import check_new
 
     pairing = pair_files(images, labels)
     reporter = Reporter()
     for path in (*pairing.unpaired_images, *pairing.unpaired_labels):
         reporter.note(f"{path} has no partner and is left out.")
-    control = Control()
-    check_new(out)
-    _show(out, control, train_folder(out, config, make_records(pairing, config.data.axes), control))
+    return make_records(pairing, config.data.axes)
 
 
 def resume(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
@@ -115,7 +128,7 @@ def _execute(path: Path) -> None:
     from napari_segnet.executor import Control
     from napari_segnet.folds import execute_folder
 
-    control = Control()
+    control = Control(report=True)
     _show(path, control, execute_folder(path, control))
 
 
