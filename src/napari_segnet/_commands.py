@@ -35,6 +35,13 @@ def new_strokes(viewer: napari.viewer.Viewer) -> None:
     open_dock(viewer).session.data.new_labels()
 
 
+def shapes_to_labels(viewer: napari.viewer.Viewer) -> None:
+    """Draw the shapes of the active layer as labels of the image below them."""
+    from napari_segnet._shapes import shapes_to_labels as draw
+
+    draw(viewer)
+
+
 def load_files(viewer: napari.viewer.Viewer) -> None:
     """Ask for images and masks, and put their pairs into the list of the dock."""
     open_dock(viewer).data.ask_for_files()

@@ -11,7 +11,8 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from napari_segnet.axes import guess_axes, times, view
-from napari_segnet.errors import DataError, SegNetError
+from napari_segnet.config import LabelClass, validated
+from napari_segnet.errors import ConfigError, DataError, SegNetError
 from napari_segnet.io.write import nbytes, npy_steps
 from napari_segnet.run import PairRecord
 
@@ -19,6 +20,8 @@ FILE_KEY = "napari_segnet_file"
 """Key in the metadata of a layer: the file that it shows."""
 AXES_KEY = "napari_segnet_axes"
 """Key in the metadata of an image layer that shows a file: its axes, as the file says."""
+CLASSES_KEY = "napari_segnet_classes"
+"""Key in the metadata of a labels layer: its classes by value, so that they outlive the dock."""
 _COPY_LIMIT = 8_000_000_000
 _MOST_CHANNELS = 32
 _CHANNEL_WORDS = ("c", "ch", "channel", "channels", "colour", "color", "wavelength", "band")
@@ -35,6 +38,14 @@ def pixels_of(image: Image) -> Any:
     if not image.rgb or array.shape[-1] != 4:
         return array
     return view(array, axes_of(image), axes_of(image), stop={"C": 3})
+
+
+def classes_of(labels: Labels) -> tuple[LabelClass, ...]:
+    """Return the classes that a labels layer was made with; none where nobody said."""
+    try:
+        return tuple(validated(LabelClass, entry) for entry in labels.metadata.get(CLASSES_KEY, {}).values())
+    except (ConfigError, AttributeError):
+        return ()
 
 
 def layer_of_path(viewer: Any, kind: type[Layer], path: Path) -> Any:

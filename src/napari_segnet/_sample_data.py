@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from napari.utils.colormaps import DirectLabelColormap
 
-from napari_segnet._widgets.labelling import CLASSES_KEY
+from napari_segnet._looks import class_look
+from napari_segnet.config import LabelClass
 from napari_segnet.data.labels import PALETTE
 from napari_segnet.samples import SAMPLES, load_sample
 
@@ -40,21 +40,10 @@ def _layers_of(name: str) -> list[LayerData]:
     place: dict[str, Any] = {}
     if sample.pixel_size is not None:
         place = {"scale": (sample.pixel_size,) * 2, "units": (sample.units,) * 2}
-    classes = {
-        value: {"value": value, "name": title, "colour": PALETTE[(value - 1) % len(PALETTE)], "weight": 1.0}
+    classes = [
+        LabelClass(value=value, name=title, colour=PALETTE[(value - 1) % len(PALETTE)])
         for value, title in enumerate(sample.classes, start=1)
-    }
-    colours: dict[int | None, str] = {
-        None: PALETTE[-1],
-        0: "transparent",
-        **{v: str(c["colour"]) for v, c in classes.items()},
-    }
-    shown = {
-        "name": f"{name} strokes",
-        "metadata": {CLASSES_KEY: classes},
-        "colormap": DirectLabelColormap(color_dict=colours),
-        "opacity": 0.8,
-        **place,
-    }
+    ]
+    shown = {"name": f"{name} strokes", "opacity": 0.8, **class_look(classes), **place}
     rgb = sample.axes.endswith("C")
     return [(image, {"name": name, "rgb": rgb, **place}, "image"), (np.array(strokes), shown, "labels")]

@@ -16,26 +16,20 @@ goes to standard error. The process lowers its own priority, so that the viewer 
 
 from __future__ import annotations
 
-import json
 import os
-import queue
 import sys
-import threading
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO
 
 from pydantic import Field
 
 from napari_segnet import events
-from napari_segnet._priority import lower_priority, rise_when_starved
+from napari_segnet._priority import lower_priority
 from napari_segnet._process import prepare_process
 from napari_segnet.config import Frozen, PredictConfig, validated
-from napari_segnet.errors import ConfigError, SegNetError
-
-if TYPE_CHECKING:
-    import torch
+from napari_segnet.errors import ConfigError
+from napari_segnet.job_loop import JobLoop, take_standard_output
 
 
 class InputImage(Frozen):
@@ -78,7 +72,7 @@ class AugmentationJob(Frozen):
     seed: int = Field(0, ge=0)
 
 
-class Worker:
+class Worker(JobLoop):
     """Takes jobs one after another; `stop` and `view` reach the job that is running.
 
     Parameters
@@ -87,74 +81,28 @@ class Worker:
     """
 
     def __init__(self, commands: TextIO, answers: TextIO) -> None:
-        self._commands, self._answers = commands, answers
-        self._jobs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         # Imported here, after the priority was lowered: torch's threads inherit it.
         from napari_segnet.executor import Control
 
-        self._control = Control()
-        self._busy = False
-        self._saying = threading.Lock()
-        self._kinds = {
+        self._control: Control = Control(report=True)
+        kinds = {
             "train": self._train,
             "predict": self._predict,
             "predict-files": self._predict_files,
             "preview-augmentation": self._preview_augmentation,
         }
-
-    def run(self, device: torch.device) -> None:
-        """Say that it is ready, then work until the end of the commands."""
-        from napari_segnet.devices import device_name, free_memory
-
-        threading.Thread(target=self._listen, daemon=True).start()
-        rise_when_starved(lambda: self._busy, lambda text: self._say(events.Notice(text)))
-        self._say(events.Ready(device_name(device), os.getpid(), free_memory(device)))
-        while (job := self._jobs.get()) is not None:
-            self._do(job)
-
-    def _listen(self) -> None:
-        for line in self._commands:
-            try:
-                command = json.loads(line)
-                self._take(command)
-            except (ValueError, KeyError, TypeError) as error:
-                self._say(events.Failed(f"Not a command: {line.strip()[:200]!r} ({error}).", bug=True))
-        self._control.stop = True
-        self._jobs.put(None)
+        super().__init__(commands, answers, self._control, kinds)
 
     def _take(self, command: dict[str, Any]) -> None:
         from napari_segnet.preview import View
 
-        kind = command["command"]
-        if kind == "stop":
-            self._control.stop = True
-        elif kind == "view":
-            self._control.view = (
-                None
-                if command.get("pair") is None
-                else View(command["pair"], int(command["plane"]), tuple(command["origin"]), tuple(command["shape"]))
-            )
-        elif kind == "quit":
-            self._control.stop = True
-            self._jobs.put(None)
-        elif kind in self._kinds:
-            self._control.stop = False
-            self._jobs.put(command)
+        if command["command"] != "view":
+            super()._take(command)
+        elif command.get("pair") is None:
+            self._control.view = None
         else:
-            raise ValueError(f"unknown command {kind!r}")
-
-    def _do(self, job: dict[str, Any]) -> None:
-        """Do one job; whatever goes wrong is said, and the worker lives on."""
-        self._busy = True
-        try:
-            for event in self._kinds[job["command"]](job):
-                self._say(event)
-        except SegNetError as error:
-            self._say(events.Failed(error.problem, error.remedy))
-        except Exception as error:  # a bug in one job must not take the others with it; the viewer shows it
-            self._say(events.Failed(f"{type(error).__name__}: {error}", bug=True, details=traceback.format_exc()))
-        finally:
-            self._busy = False
+            place = tuple(command["origin"]), tuple(command["shape"])
+            self._control.view = View(command["pair"], int(command["plane"]), *place)
 
     def _train(self, job: dict[str, Any]) -> Iterator[events.Event]:
         from napari_segnet.executor import execute
@@ -203,27 +151,17 @@ class Worker:
             "should_stop": lambda: self._control.stop,
         }
 
-    def _say(self, event: events.Event) -> None:
-        try:
-            with self._saying:
-                self._answers.write(events.to_json(event) + "\n")
-                self._answers.flush()
-        except (OSError, ValueError):
-            # The viewer is gone. What runs is saved and ends; the run can be taken up again.
-            self._control.stop = True
-            self._jobs.put(None)
-
 
 def main() -> None:
     """Run the worker on standard input and output."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with the answers
+    answers = take_standard_output()
     lower_priority()
     prepare_process()
     try:
-        from napari_segnet.devices import pick_device
+        from napari_segnet.devices import device_name, free_memory, pick_device
 
-        Worker(sys.stdin, answers).run(pick_device())
+        device = pick_device()
+        Worker(sys.stdin, answers).run(events.Ready(device_name(device), os.getpid(), free_memory(device)))
     except ImportError as error:
         problem = ConfigError(f"torch or one of its libraries can't be loaded: {error}.", "Run napari-segnet doctor.")
         answers.write(events.to_json(events.Failed(problem.problem, problem.remedy)) + "\n")

@@ -117,10 +117,11 @@ def _rows() -> tuple[Advanced, ...]:
         *((f"data.{name}", DataConfig.model_fields[name], "Images") for name in _OF_IMAGES),
         *((f"train.augment.{name}", info, "Augmentation") for name, info in AugmentConfig.model_fields.items()),
     ]
-    return tuple(_row(key, info, group) for key, info, group in fields if key not in _ELSEWHERE)
+    return tuple(row_of(key, info, group) for key, info, group in fields if key not in _ELSEWHERE)
 
 
-def _row(key: str, info: FieldInfo, group: str) -> Advanced:
+def row_of(key: str, info: FieldInfo, group: str = "") -> Advanced:
+    """Return the row that shows a field of any configuration; its title is the last part of the key."""
     title = _TITLES.get(key) or key.rpartition(".")[2].replace("_", " ").capitalize()
     kind, items = _kind(info.annotation)
     if key in _ITEMS:

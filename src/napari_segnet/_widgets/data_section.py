@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QListWidget, QMenu, QToolButton
 
 from napari_segnet import _layers
 from napari_segnet._widgets import parts, snapshot
+from napari_segnet._widgets.check_dialog import CheckDialog
 from napari_segnet._widgets.data_choice import LayerPair
 from napari_segnet._widgets.labelling import FilePair
 from napari_segnet._widgets.load_dialog import LoadDialog
@@ -60,6 +64,7 @@ class DataSection(parts.Section):
         self.body.addWidget(self.size)
         self._add_meaning()
         self._add_list()
+        self._pages: list[tempfile.TemporaryDirectory[str]] = []
 
     def _add_meaning(self) -> None:
         self.unlabelled = parts.combo(
@@ -91,7 +96,12 @@ class DataSection(parts.Section):
             "Keep this image and its labels in the list, and choose another pair above: all are learned together.",
             self._add_pair,
         )
-        self.body.addLayout(parts.row(self.load, self.add))
+        self.check = parts.button(
+            "Check ...",
+            "Look through everything that would be learned from: what is wrong or odd, and what to do about it.",
+            self.check_data,
+        )
+        self.body.addLayout(parts.row(self.load, self.add, self.check))
         self.list = QListWidget()
         self.list.setToolTip("All pairs that are learned from. Right-click to show one or to take it off the list.")
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -123,6 +133,7 @@ class DataSection(parts.Section):
         guess = "Guess: " if data.meaning_is_guess and data.meaning.words else ""
         parts.say(self.meaning, guess + data.meaning.words)
         self.add.setEnabled(bool(images) and labels is not None)
+        self.check.setEnabled(bool(data.pairs) or (bool(images) and labels is not None))
         self._refresh_list()
 
     def _refresh_list(self) -> None:
@@ -162,6 +173,16 @@ class DataSection(parts.Section):
         except SegNetError as error:
             self._session.tell(error)
 
+    def check_data(self) -> CheckDialog:
+        """Open the window that looks through the data; the viewer stays free meanwhile."""
+        self._pages.append(tempfile.TemporaryDirectory(prefix="napari-segnet-check-", ignore_cleanup_errors=True))
+        dialog = CheckDialog(self._session, Path(self._pages[-1].name), self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        pairs = self._session.data.everything()
+        dialog.pair_chosen.connect(lambda number: self._show_pair(pairs[number]))
+        dialog.show()
+        return dialog
+
     def ask_for_files(self) -> None:
         """Open the dialog of the Load button, and take over what it pairs."""
         dialog = LoadDialog(self)
@@ -188,7 +209,9 @@ class DataSection(parts.Section):
         menu.exec(self.list.viewport().mapToGlobal(position))
 
     def _show(self, index: int) -> None:
-        pair = self._session.data.pairs[index]
+        self._show_pair(self._session.data.pairs[index])
+
+    def _show_pair(self, pair: LayerPair | FilePair) -> None:
         try:
             if isinstance(pair, FilePair):
                 snapshot.show_files(self._session.viewer, self._session.data, pair)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_segnet import _layers
+from napari_segnet._layers import CLASSES_KEY
 from napari_segnet._widgets.counting import count_steps, sample_planes
 from napari_segnet._widgets.outputs import colour_labels
 from napari_segnet._widgets.steps import Steps
@@ -22,9 +23,6 @@ from napari_segnet.data.labels import PALETTE, Meaning, default_classes, guess_m
 from napari_segnet.errors import DataError, SegNetError
 from napari_segnet.io.images import open_labels
 from napari_segnet.models.info import ModelInfo
-
-CLASSES_KEY = "napari_segnet_classes"
-"""Key in the metadata of a labels layer: its classes, so that they outlive the dock."""
 
 _WAIT_MS = 250
 _SAMPLED_FILES = 8

@@ -12,7 +12,7 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap, label_colormap
 from numpy.typing import NDArray
 
-from napari_segnet._layers import array_of, transform_of
+from napari_segnet._layers import CLASSES_KEY, array_of, transform_of
 from napari_segnet.config import LabelClass
 
 MARK = "napari_segnet"
@@ -78,7 +78,7 @@ class OutputLayers:
         elif f"{MARK}_colours" in layer.metadata:
             # Numbered objects after classes: each in a colour of its own again.
             layer.colormap = label_colormap(49)
-            layer.metadata = {k: v for k, v in layer.metadata.items() if k != f"{MARK}_colours"}
+            layer.metadata = {k: v for k, v in layer.metadata.items() if k not in (f"{MARK}_colours", CLASSES_KEY)}
 
     def reveal(self) -> None:
         """Show the labels layers that were made since the last call."""
@@ -163,6 +163,12 @@ class OutputLayers:
     def is_output(self, layer: Layer) -> bool:
         """Whether a layer was made here (then it is no candidate for an image or its labels)."""
         return MARK in layer.metadata and layer not in self._edited
+
+    def prediction_of(self, image: Image) -> Labels | None:
+        """Return the layer with the prediction of an image, also one that was corrected; None where there is none."""
+        reference = self._layers.get(image, {}).get("prediction")
+        layer, viewer = reference() if reference is not None else None, self._viewer()
+        return layer if isinstance(layer, Labels) and viewer is not None and layer in viewer.layers else None
 
     def _layer(self, image: Image, axes: str, role: str, dtype: np.dtype[Any]) -> Any:
         reference = self._layers.get(image, {}).get(role)
@@ -294,6 +300,7 @@ def colour_labels(layer: Labels, classes: Sequence[LabelClass]) -> None:
     """Show a labels layer in the colours of its classes; the value 0 stays transparent, as unpainted does."""
     colours: dict[int | None, Any] = {c.value: c.colour for c in classes if c.value != 0}
     wanted = {0: "transparent", None: "#9aa0a6", **colours}
+    layer.metadata = {**layer.metadata, CLASSES_KEY: {c.value: c.model_dump() for c in classes}}
     now = layer.metadata.get(f"{MARK}_colours")
     if now == colours:
         return

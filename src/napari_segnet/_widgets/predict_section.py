@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel
 
 from napari_segnet._widgets import parts
 from napari_segnet._widgets.files_dialog import FilesDialog
+from napari_segnet._widgets.script_button import ScriptButton
 from napari_segnet._widgets.session import Session
 from napari_segnet._widgets.train_section import ask_for_model
 from napari_segnet.axes import counted
@@ -55,7 +56,8 @@ class PredictSection(parts.Section):
             "Files ...", "Apply the model to files or a folder of images, and write the answers as files.", self._files
         )
         self.files.setMinimumHeight(28)
-        self.body.addLayout(parts.row(self.predict, self.files, stretch=0))
+        self.copy = ScriptButton(session)
+        self.body.addLayout(parts.row(self.predict, self.files, self.copy, stretch=0))
 
     def _check(self, text: str, name: str, tip: str) -> QCheckBox:
         box = QCheckBox(text)
@@ -88,6 +90,7 @@ class PredictSection(parts.Section):
         parts.say(self.about, self._in_words() if has_model else "")
         self.save.setEnabled(has_model)
         self.files.setEnabled(has_model and not session.busy)
+        self.copy.refresh()
         self.predict.setEnabled(has_model and not session.busy and bool(session.data.images or session.data.pairs))
 
     def _in_words(self) -> str:

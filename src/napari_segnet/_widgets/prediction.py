@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_segnet import events
+from napari_segnet._widgets.data_choice import LayerPair
+from napari_segnet._widgets.labelling import FilePair
 from napari_segnet._widgets.settings import Settings
 
 
@@ -16,19 +18,22 @@ class Prediction:
     """One job of the worker.
 
     `out` is a folder of the user's (`keeps` is true), or one that goes when its answers are in the layers. `after`
-    is what was said of the training that it follows.
+    is what was said of the training that it follows, `wanted` the pairs, or the files, that are predicted. `told` is
+    what the worker was told.
     """
 
     out: Path
     total: int
     keeps: bool = False
     after: str = ""
+    wanted: Sequence[LayerPair | FilePair | Path] = ()
+    told: dict[str, Any] = field(default_factory=dict)
     done: int = 0
     begun: set[str] = field(default_factory=set)
 
     def command(self, model: Path, inputs: Sequence[Any], settings: Settings, instances: bool) -> dict[str, Any]:
         """Return what the worker is told."""
-        return {
+        self.told = {
             "command": "predict-files" if self.keeps else "predict",
             "model": str(model),
             "inputs": list(inputs),
@@ -38,6 +43,7 @@ class Prediction:
             "instances": instances,
             "config": settings.predict_config(),
         }
+        return self.told
 
     def progress(self, event: events.Progress) -> str:
         """Say how far it is."""

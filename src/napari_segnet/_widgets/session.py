@@ -77,11 +77,12 @@ class Session(QObject):
         self.device, self.memory = "", 0
         self.resumable: RunFolder | None = None
         self._prediction: Prediction | None = None
+        self.predicted: Prediction | None = None
         self._scratch = Scratch()
         self._augmentation: Path | None = None
         self._augmentations = 0
         self.augmentation_layers = AugmentationLayers(viewer)
-        self.view = ViewFollower(viewer, self.client, self.data, self.answers, self._is_training, self)
+        self.view = ViewFollower(viewer, self.client, self.data, self.answers, lambda: self.phase == "training", self)
         self.offers = Offers(lambda: not self.busy and self.resumable is None, self)
         self.offers.changed.connect(self.changed)
         self._closed = False
@@ -214,7 +215,7 @@ class Session(QObject):
             self.resume()
         else:
             recovery.dismiss(run)
-            self._say("Your images and strokes are back.")
+            self.say("Your images and strokes are back.")
 
     def stop(self) -> None:
         """Ask the worker to finish its step and save, or drop what is being prepared."""
@@ -278,7 +279,8 @@ class Session(QObject):
         except SegNetError as error:
             self._say_error(error)
             return
-        prediction = self._prediction = Prediction(self._scratch.new_folder(), len(wanted), after=after)
+        folder = self._scratch.new_folder()
+        prediction = self._prediction = Prediction(folder, len(wanted), after=after, wanted=wanted)
         inputs: list[dict[str, Any]] = []
         self._set("preparing", "Handing the images over ...")
         steps = snapshot.write_inputs(self.viewer, wanted, prediction.out, inputs, self.answers.shown_for_prediction)
@@ -288,7 +290,7 @@ class Session(QObject):
         """Apply the model to image files, and write the answers into a folder as at the shell."""
         if self.busy or self._closed or not images:
             return
-        self._predict(Prediction(out, len(images), keeps=True), [str(path) for path in images])
+        self._predict(Prediction(out, len(images), keeps=True, wanted=images), [str(path) for path in images])
 
     def _predict(self, prediction: Prediction, inputs: Sequence[Any]) -> None:
         try:
@@ -298,7 +300,7 @@ class Session(QObject):
             return
         if model is None:
             return
-        self._prediction, self.notices = prediction, []
+        self._prediction, self.predicted, self.notices = prediction, prediction, []
         # A model of objects is asked for objects.
         instances = self.settings.instances or info.task == "instances"
         if not prediction.keeps:
@@ -439,12 +441,9 @@ class Session(QObject):
 
     # ------------------------------------------------------------------- words
 
-    def _is_training(self) -> bool:
-        return self.phase == "training"
-
     def _try(self, action: Callable[[], str]) -> None:
         try:
-            self._say(action())
+            self.say(action())
         except SegNetError as error:
             self._say_error(error)
 
@@ -452,7 +451,8 @@ class Session(QObject):
         self.phase, self.sentence, self.is_error = phase, sentence, is_error
         self.changed.emit()
 
-    def _say(self, sentence: str) -> None:
+    def say(self, sentence: str) -> None:
+        """Show the user a sentence."""
         self._set(self.phase, sentence)
 
     def tell(self, error: SegNetError) -> None:

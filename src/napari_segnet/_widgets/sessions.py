@@ -18,3 +18,8 @@ def session_of(viewer: Any, command: Sequence[str] = WORKER) -> Session:
     if viewer not in _SESSIONS:
         _SESSIONS[viewer] = Session(viewer, command)
     return _SESSIONS[viewer]
+
+
+def known_session(viewer: Any) -> Session | None:
+    """Return the session of a viewer, None where the main dock has never been opened."""
+    return _SESSIONS.get(getattr(viewer, "__wrapped__", viewer))
