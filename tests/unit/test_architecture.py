@@ -9,14 +9,16 @@ import pytest
 import napari_segnet
 
 PACKAGE = Path(napari_segnet.__file__).parent
-VIEWER = ("_widgets", "_layers", "_commands", "_sample_data", "_screenshot")
+VIEWER = ("_widgets", "_layers", "_looks", "_reader", "_shapes", "_commands", "_sample_data", "_screenshot")
 LEARNING = ("torch", "segmentation_models_pytorch", "timm", "monai", "torchvision")
 TOOLKIT = ("qtpy", "PySide6", "PyQt6", "napari", "magicgui", "pyqtgraph")
 # What both sides share, and so may import neither.
 SHARED = (
     "request", "samples", "versions", "config", "errors", "events", "run", "axes", "channels", "presets", "io",
     "evaluation", "models/catalogue", "models/registry", "models/info", "data/labels", "data/checks",
-    "data/normalization", "data/pairs", "data/split", "data/sampling",
+    "data/normalization", "data/pairs", "data/split", "data/sampling", "data/duplicates", "data/resampling",
+    "annotations", "datasets", "measure", "reports", "tutorials", "again", "frames", "job_loop", "script",
+    "table_worker", "viewer_jobs",
 )  # fmt: skip
 
 

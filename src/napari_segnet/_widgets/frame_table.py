@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QMouseEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
@@ -151,10 +151,12 @@ class FrameTable(QTableView):
 
     def choose(self, row: int) -> None:
         """Choose a row without telling anybody, and make it visible."""
-        place = self.frame.place_of(row)
+        index = self.frame.index(self.frame.place_of(row), 0)
+        flags = QItemSelectionModel.SelectionFlag
         with QSignalBlocker(self):
-            self.selectRow(place)
-        self.scrollTo(self.frame.index(place, 0))
+            # Not selectRow(): with Shift or Ctrl held down it would add to what is chosen.
+            self.selectionModel().setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
+        self.scrollTo(index)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
         """Copy the selected rows with their heads, as a spreadsheet takes them."""
