@@ -17,6 +17,7 @@ from napari_segnet.devices import device_name, pick_device, reused_memory
 from napari_segnet.errors import ConfigError, ModelFileError, RunFolderError, SegNetError
 from napari_segnet.models.file import load_model, transfer
 from napari_segnet.models.info import ModelInfo, model_path, read_info, same_classes
+from napari_segnet.models.packages import is_package, model_bytes
 from napari_segnet.models.registry import build_network, network_spec
 from napari_segnet.preview import View, preview
 from napari_segnet.reports.training import try_training_report
@@ -208,7 +209,7 @@ def _start_model(run: RunFolder) -> Path | None:
     if weights in ("none", "imagenet") or _checkpoint(run).exists():
         return None
     path = model_path(weights)
-    if not path.is_file():
+    if not path.is_file() and not is_package(path):
         raise ConfigError(
             f"There are no weights {weights!r}.",
             "Use imagenet, none, a model file, or a file of encoder weights.",
@@ -222,7 +223,7 @@ def _start_model(run: RunFolder) -> Path | None:
             f"{path} is an ensemble of {len(members)} models: only one model can be gone on with.",
             "Name one of the models that it was made of, such as a fold's run folder.",
         )
-    write_atomically(run.start, path.read_bytes())
+    write_atomically(run.start, model_bytes(path))
     return run.start
 
 

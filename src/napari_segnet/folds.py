@@ -16,6 +16,7 @@ from napari_segnet import events
 from napari_segnet.config import RunConfig
 from napari_segnet.errors import ConfigError, DataError, SegNetError
 from napari_segnet.executor import Control, execute
+from napari_segnet.models.card import model_card
 from napari_segnet.models.file import join_models, load_model, write_model
 from napari_segnet.models.info import fold_folders, read_info
 from napari_segnet.reports.training import try_training_report
@@ -151,7 +152,9 @@ def _finish(path: Path) -> events.Event:
     info, network = join_models([load_model(run) for run in runs])
     dice = [float(row["val_dice"]) for row in rows if row["val_dice"] is not None]
     scores = {"val_dice": statistics.fmean(dice)} if dice else {}
-    write_model(path / "model.safetensors", info.replace(scores=scores), network)
+    info = info.replace(scores=scores)
+    write_model(path / "model.safetensors", info, network)
+    write_atomically(path / "model_card.md", model_card(info))
     return events.Finished("completed", str(path / "model.safetensors"), scores)
 
 

@@ -18,7 +18,7 @@ SHARED = (
     "evaluation", "models/catalogue", "models/registry", "models/info", "data/labels", "data/checks",
     "data/normalization", "data/pairs", "data/split", "data/sampling", "data/duplicates", "data/resampling",
     "annotations", "datasets", "measure", "reports", "tutorials", "again", "frames", "job_loop", "script",
-    "table_worker", "viewer_jobs",
+    "table_worker", "viewer_jobs", "models/packages", "models/card",
 )  # fmt: skip
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from napari_segnet._widgets.settings import Settings
 from napari_segnet.errors import ModelFileError, SegNetError
 from napari_segnet.models.info import ModelInfo, model_path, read_info
+from napari_segnet.models.packages import model_bytes
 from napari_segnet.run import RunFolder
 
 
@@ -103,7 +103,7 @@ class ModelChoice:
         path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
         temporary = path.with_name(f".{path.name}.tmp")
         try:
-            shutil.copyfile(source, temporary)
+            temporary.write_bytes(model_bytes(source))
             temporary.replace(path)
         except OSError as error:
             raise SegNetError(

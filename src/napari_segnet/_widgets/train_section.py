@@ -178,5 +178,7 @@ class TrainSection(parts.Section):
 
 def ask_for_model(parent: QWidget) -> Path | None:
     """Let the user pick a model file."""
-    chosen, _ = QFileDialog.getOpenFileName(parent, "Open a model", "", "Models (*.safetensors);;All files (*)")
+    chosen, _ = QFileDialog.getOpenFileName(
+        parent, "Open a model", "", "Models (*.safetensors *.zip *.onnx *.pt);;All files (*)"
+    )
     return Path(chosen) if chosen else None

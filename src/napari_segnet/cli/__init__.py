@@ -14,7 +14,20 @@ import typer
 
 from napari_segnet import __version__
 from napari_segnet._process import prepare_process
-from napari_segnet.cli import evaluating, exploring, labels, learning, lists, machine, model_files, predicting
+from napari_segnet.cli import (
+    datasets,
+    exploring,
+    export,
+    labels,
+    learning,
+    lists,
+    machine,
+    measure,
+    model_files,
+    predicting,
+    reports,
+    script,
+)
 from napari_segnet.errors import SegNetError
 
 # typer brings a click of its own in some versions: the base class of its errors is found, not imported.
@@ -45,8 +58,17 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predicting.predict,
     "ensemble": model_files.ensemble,
     "pseudo-label": predicting.pseudo_label,
-    "evaluate": evaluating.evaluate,
+    "evaluate": reports.evaluate,
+    "report": reports.report,
+    "export": export.export,
+    "measure": measure.measure,
+    "cut-out": measure.cut_out,
+    "check": datasets.check,
+    "prepare": datasets.prepare,
+    "pre-annotate": measure.pre_annotate,
     "import-annotations": labels.import_annotations,
+    "export-labels": labels.export_labels,
+    "script": script.script,
     "demo": machine.demo,
     "import": model_files.import_,
     "networks": lists.networks,

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from napari_segnet.errors import ConfigError, ModelFileError
+from napari_segnet.models.foreign import ForeignNetwork
 from napari_segnet.models.info import (
     METADATA_KEY,
     Combine,
@@ -23,6 +24,7 @@ from napari_segnet.models.info import (
     read_header,
     read_info,
 )
+from napari_segnet.models.packages import Attached, attached_model, is_package, open_package
 from napari_segnet.models.registry import build_network
 from napari_segnet.run import write_atomically
 
@@ -64,14 +66,20 @@ def write_model(path: Path, info: ModelInfo, network: nn.Module) -> None:
     ------
     OSError
         If it can't be written, for example on a full disk.
+    ModelFileError
+        If the network is that of a package: only what runs it can read it.
     """
+    if any(isinstance(part, ForeignNetwork) for part in network.modules()):
+        raise ModelFileError(
+            "A model of another tool's package can't be written as a model file.", "Use the package itself."
+        )
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     metadata = {METADATA_KEY: json.dumps(info.model_dump(mode="json"))}
     write_atomically(path, save(tensors, metadata))
 
 
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[ModelInfo, nn.Module]:
-    """Load a model file, the best model of a run folder, or the models of all folds in a folder.
+    """Load a model file, the best model of a run folder, the models of all folds in a folder, or a package.
 
     The shapes in the file are compared with those of the network that its description asks for before the weights
     are read or allocated, so a wrong or hostile file costs next to nothing, whatever it asks for.
@@ -79,7 +87,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Mo
     Parameters
     ----------
     path : Path or str
-        A ``.safetensors`` file, a run folder, or a folder of folds.
+        A ``.safetensors`` file, a run folder, a folder of folds, a package of bioimage.io, or an exported file.
     device : torch.device or str
         Where the network goes.
 
@@ -97,6 +105,8 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Mo
     folds = fold_models(path)
     if folds:
         return join_models([load_model(fold, device) for fold in folds])
+    if is_package(path):
+        return _load_package(path, device)
     path = model_path(path)
     info = read_info(path)
     _compare_shapes(path, info)
@@ -106,6 +116,14 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Mo
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ModelFileError(f"{path} is damaged: {str(error).splitlines()[0]}.") from error
     return info, network.to(device).eval()
+
+
+def _load_package(path: Path | str, device: torch.device | str) -> tuple[ModelInfo, nn.Module]:
+    package = open_package(path)
+    if isinstance(package, Attached):
+        with attached_model(package) as model:
+            return load_model(model, device)
+    return package.info, ForeignNetwork(package).to(device).eval()
 
 
 def build_like(info: ModelInfo) -> nn.Module:

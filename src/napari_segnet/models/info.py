@@ -212,6 +212,11 @@ def read_info(path: Path | str) -> ModelInfo:
     folds = fold_models(path)
     if folds:
         return ensemble_info([read_info(fold) for fold in folds])
+    # Packages are described with a `ModelInfo`, too.
+    from napari_segnet.models.packages import is_package, read_package_info
+
+    if is_package(path):
+        return read_package_info(path)
     path = model_path(path)
     metadata = read_header(path).get("__metadata__")
     text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
@@ -254,8 +259,10 @@ def fold_models(path: Path | str) -> list[Path]:
 
 def model_path(path: Path | str) -> Path:
     """Return the model file of `path`: itself, or the best (else the last) model of a run folder."""
+    from napari_segnet.models.packages import is_package
+
     path = Path(path)
-    if not path.is_dir():
+    if not path.is_dir() or is_package(path):
         return path
     for name in _MODELS:
         if (path / name).is_file():

@@ -15,13 +15,14 @@ from napari_segnet.data.normalization import Normalization
 from napari_segnet.data.resampling import units_of
 from napari_segnet.data.split import Region
 from napari_segnet.devices import channels_last
+from napari_segnet.models.card import model_card
 from napari_segnet.models.file import load_model, write_model
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.models.registry import network_spec, strides_of
 from napari_segnet.predict.halo import MEASURED_SIDE, measure_halo
 from napari_segnet.predict.receptive_field import receptive_field
 from napari_segnet.predict.tiles import round_up
-from napari_segnet.run import RunFolder
+from napari_segnet.run import RunFolder, write_atomically
 from napari_segnet.training.checkpoint import write_checkpoint
 from napari_segnet.training.learner import Learner
 from napari_segnet.training.loop import statistics_batches
@@ -115,7 +116,9 @@ class Saver:
         images = [self._ready.cache.read(region.pair, _middle(region)) for region in shown[:4]]
         plain = info.replace(normalization=Normalization(mode="none", clip=self._ready.normalization.clip))
         halo = measure_halo(network, plain, images, device=self._learner.device)
-        write_model(self._run.model, info.replace(halo=halo), network)
+        info = info.replace(halo=halo)
+        write_model(self._run.model, info, network)
+        write_atomically(self._run.path / "model_card.md", model_card(info))
         yield events.Finished(reason, str(self._run.model), self._scores())
 
     def _reach(self, network: nn.Module) -> int | tuple[int, ...] | None:
