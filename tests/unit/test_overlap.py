@@ -351,6 +351,14 @@ def test_the_page_on_metrics_says_of_every_measure_what_the_program_does():
         assert lines[measure.name].endswith(f" | {measure.source} |")
 
 
+def test_the_page_on_objects_names_every_measure_of_objects_and_topology():
+    page = (Path(__file__).parents[2] / "docs" / "agreement.md").read_text(encoding="utf-8")
+    named = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    known = [measure.name for measure in list_measures("objects", "topology")]
+    assert len(known) > 20
+    assert not [name for name in known if name not in named and f"`{name}`" not in page]
+
+
 def test_a_dictionary_is_json_even_where_a_surface_is_missed():
     tree = evaluate(TRUTH * 0, TRUTH, surface=True).to_dict()
     assert json.loads(json.dumps(tree, allow_nan=False)) == tree

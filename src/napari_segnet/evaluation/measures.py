@@ -66,6 +66,8 @@ class Measure:
     @property
     def limits(self) -> str:
         """The possible values in words: ``"0 to 1"``, ``"0 or more"``."""
+        if math.isinf(self.low):
+            return "any number"
         return f"{self.low:g} or more" if math.isinf(self.high) else f"{self.low:g} to {self.high:g}"
 
 
@@ -76,6 +78,31 @@ _TAHA = "Taha and Hanbury 2015, doi:10.1186/s12880-015-0068-x"
 _LONG = "Long et al. 2015, arXiv:1411.4038"
 _HEIMANN = "Heimann et al. 2009, doi:10.1109/TMI.2009.2013851"
 _GUO = "Guo et al. 2017, arXiv:1706.04599"
+
+_KIRILLOV = "Kirillov et al. 2019, arXiv:1801.00868"
+_MATCHED = "Schmidt et al. 2018, MICCAI (matching)"
+_HOOVER = "Hoover et al. 1996, doi:10.1109/34.506791"
+_SHIT = "Shit et al. 2021, arXiv:2003.07311"
+_HU = "Hu et al. 2019, arXiv:1906.05404"
+
+
+def _objects(
+    name: str,
+    title: str,
+    better: Better,
+    formula: str,
+    source: str,
+    unit: Literal["", "length"] = "",
+    low: float | None = None,
+) -> Measure:
+    lowest = {"higher": 0.0, "lower": 0.0, "zero": -_INF}[better] if low is None else low
+    high = 1.0 if better == "higher" else _INF
+    return Measure(name, title, "objects", better, lowest, high, formula, source, of=("image",), unit=unit)
+
+
+def _topology(name: str, title: str, better: Better, formula: str, source: str) -> Measure:
+    return Measure(name, title, "topology", better, 0, 1 if better == "higher" else _INF, formula, source)
+
 
 _LINES = (
     Measure("dice", "Dice", "overlap", "higher", 0, 1, "2 TP / (T + P).", _DICE, aliases=("f1",)),
@@ -202,6 +229,59 @@ _LINES = (
         "Mean of that over the thresholds 0.50, 0.55 ... 0.95.", "Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7",
         of=("image",),
     ),
+    _objects("pq", "PQ", "higher", "Panoptic quality: SQ x RQ.", _KIRILLOV),
+    _objects("sq", "SQ", "higher", "Segmentation quality: mean IoU of the objects that match.", _KIRILLOV),
+    _objects("rq", "RQ", "higher", "Recognition quality: F1 of objects with an IoU above 0.5.", _KIRILLOV),
+    _objects(
+        "object_precision", "Precision of objects", "higher",
+        "Share of the predicted objects with an IoU of at least 0.5.", _MATCHED,
+    ),
+    _objects(
+        "object_recall", "Recall of objects", "higher",
+        "Share of the true objects with an IoU of at least 0.5.", _MATCHED,
+    ),
+    _objects(
+        "object_f1", "F1 of objects", "higher", "2 TP / (2 TP + FP + FN) of objects with an IoU of at least 0.5.",
+        _MATCHED,
+    ),
+    _objects(
+        "aji", "AJI", "higher", "Aggregated Jaccard index: shared pixels of all objects over their unions.",
+        "Kumar et al. 2017, doi:10.1109/TMI.2017.2677499",
+    ),
+    _objects(
+        "aji_plus", "AJI+", "higher", "The same with each object in one pair at most.",
+        "Graham et al. 2019, arXiv:1812.06499",
+    ),
+    _objects("splits", "Splits", "lower", "True objects that are in pieces in the prediction.", _HOOVER),
+    _objects("merges", "Merges", "lower", "Predicted objects that cover several true ones.", _HOOVER),
+    _objects(
+        "centroid_error", "Centroid error", "lower",
+        "Mean distance between the centres of mass of objects that match.", _MATCHED, unit="length",
+    ),
+    _objects("count_error", "Count error", "zero", "Predicted minus true objects.", _MATCHED),
+    _objects("absolute_count_error", "Absolute count error", "lower", "The same without its sign.", _MATCHED),
+    _objects(
+        "relative_count_error", "Relative count error", "zero", "Count error by the number of true objects.", _MATCHED,
+        low=-1,
+    ),
+    _topology(
+        "cl_dice", "clDice", "higher", "Harmonic mean of the two shares of centre lines that lie in the other mask.",
+        _SHIT,
+    ),
+    _topology(
+        "cl_precision", "Centre line precision", "higher",
+        "Share of the prediction's centre line that lies in the reference.", _SHIT,
+    ),
+    _topology(
+        "cl_sensitivity", "Centre line sensitivity", "higher",
+        "Share of the reference's centre line that lies in the prediction.", _SHIT,
+    ),
+    _topology("b0_error", "Betti 0 error", "lower", "Difference in the number of pieces.", _HU),
+    _topology(
+        "b1_error", "Betti 1 error", "lower", "Difference in the number of loops; of volumes, of tunnels.", _HU
+    ),
+    _topology("b2_error", "Betti 2 error", "lower", "Difference in the number of cavities.", _HU),
+    _topology("betti_error", "Betti error", "lower", "Sum of the differences of all Betti numbers.", _HU),
 )  # fmt: skip
 
 MEASURES: dict[str, Measure] = {line.name: line for line in _LINES}
