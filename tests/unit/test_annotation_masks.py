@@ -176,9 +176,9 @@ def test_colours_are_classes_by_a_map_in_any_of_its_usual_forms(name, text, imag
 def test_without_a_map_every_colour_is_a_class_and_that_is_said(images, masks, tmp_path):
     save(colour_stripes((0, 0, 0), ROAD, TREE), masks / "a.png")
     made = take(masks, images, tmp_path)
-    # Black is 0; road has 8 columns, tree 16: the more frequent one comes first.
+    # Black is 0; the others go from dark to bright, whatever their frequency: every folder has one order.
     assert np.array_equal(result(tmp_path), stripes(0, 2, 1))
-    assert "the colours are #0ac81e, " in made.problems[0].problem
+    assert "the colours are #000000, #0ac81e, #804080." in made.problems[0].problem
 
 
 def test_jpeg_artefacts_are_taken_for_the_nearest_colour_and_counted(images, masks, tmp_path):

@@ -400,3 +400,15 @@ def test_training_knows_the_classes_that_were_imported(images, tmp_path):
     assert data.ignore_values == (255,)
     assert (data.task, data.unlabelled) == ("semantic", "background")
     assert [c.name for c in read_info(run_folder).classes] == ["background", "nerve", "vessel"]
+
+
+def test_classes_that_no_region_has_leave_no_labels_of_nothing(images, tmp_path):
+    file = write(tmp_path / "via.json", entry("a.jpg", square("cell", 1, 1)) | entry("b.png", square("gap", 1, 1)))
+    made = import_annotations(file, images, tmp_path / "out", ImportOptions(classes=("cell",), ignore=("blurred",)))
+    assert [path.name for path in made.files] == ["a.tif"]
+    assert ("b.png", "None of its regions could be drawn.", "left out (--set keep_empty=true: background)") in said(
+        made
+    )
+    assert ("", "No class is called 'blurred'.", "nothing is ignored for it") in said(made)
+    with pytest.raises(DataError, match="No labels could be made"):
+        import_annotations(file, images, tmp_path / "none", ImportOptions(classes=("foo",)))

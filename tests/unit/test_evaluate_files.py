@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_segnet.cli import run
 from napari_segnet.errors import ConfigError, DataError, ModelFileError, SegNetError
 from napari_segnet.evaluation import evaluate
 from napari_segnet.reports import files
@@ -459,6 +460,20 @@ def test_what_did_not_pair_is_listed(folders, evaluated, tmp_path):
     summary = evaluated(*folders)
     assert (summary["unpaired_predictions"], summary["unpaired_labels"]) == (["c_img.tif"], ["z.png"])
     assert "References without a prediction: z.png" in (tmp_path / "out" / "report.html").read_text()
+    assert summary["warnings"] == [
+        "Predictions without a reference: c_img.tif.",
+        "References without a prediction: z.png.",
+    ]
+
+
+def test_what_was_left_out_is_said_at_the_shell_too(folders, tmp_path, capsys):
+    (folders[1] / "c_mask.png").rename(folders[1] / "z.png")
+    arguments = ["evaluate", str(folders[0]), str(folders[1]), "--out", str(tmp_path / "out"), "--no-figures"]
+    assert run([*arguments, "--thirds", "first"]) == 0
+    told = capsys.readouterr()
+    assert "note: References without a prediction: z.png." in told.err
+    assert "note: No file holds a stack: there are no base, middle and apex." in told.err
+    assert "mean over 2 images" in told.out
 
 
 def test_another_size_is_an_error_that_names_both(folders, evaluated, tmp_path):

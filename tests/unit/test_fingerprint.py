@@ -1,5 +1,7 @@
 """What the presets are told of the data."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from skimage.draw import disk, rectangle
 
 from napari_segnet.data.labels import IGNORE
-from napari_segnet.training.fingerprint import measure_objects
+from napari_segnet.presets import Fingerprint
+from napari_segnet.training.fingerprint import describe, measure_objects
 
 
 def object_width(targets):
@@ -65,3 +68,11 @@ def test_the_grain_is_how_far_edges_are_apart():
     # What isn't known is no edge.
     voided = np.where(np.kron(np.eye(16), np.ones((10, 10))), IGNORE, board).astype(np.uint8)
     assert measure_objects([voided])[1] == pytest.approx(10, rel=0.2)
+
+
+def test_the_share_that_is_annotated_is_that_of_all_pixels_also_of_images_of_different_sizes():
+    targets = [np.zeros((10, 10), np.uint8), np.zeros((40, 50), np.uint8), np.zeros((20, 20), np.uint8)]
+    targets[2][:10] = IGNORE
+    pairs = [SimpleNamespace(name=str(number)) for number in range(3)]
+    data = Fingerprint(images=3, height=20, width=20, channels=1, outputs=2, annotated=100 + 2000 + 200)
+    assert describe(data, pairs, targets)["annotated_share"] == pytest.approx(2300 / 2500)

@@ -47,7 +47,7 @@ def read(path: Path, options: ImportOptions) -> Annotations:
     -------
     Annotations
         Black, where there is some, is 0. Other colours have the values 1, 2 ... in the order of the colour map; of
-        a guessed one, in the order of their frequency.
+        a guessed one, from dark to bright.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def guess_colour_map(files: list[Path]) -> list[tuple[str, tuple[int, int, int]]
     Returns
     -------
     list of (str, (int, int, int))
-        Name (``#rrggbb``) and colour, the most frequent one first.
+        Name (``#rrggbb``) and colour, black first and from dark to bright: the same colours always have one order.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def guess_colour_map(files: list[Path]) -> list[tuple[str, tuple[int, int, int]]
             f"The masks have {len(seen)} colours, and no few of them stand out.",
             "Name a colour map with --set colour_map=FILE; or are these photographs?",
         )
-    colours = _unpack(np.array(kept))
+    colours = _unpack(np.array(sorted(kept, key=lambda packed: (sum(_unpack(np.array(packed))), packed))))
     return [(_hex(colour), (int(colour[0]), int(colour[1]), int(colour[2]))) for colour in colours]
 
 

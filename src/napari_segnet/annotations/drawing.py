@@ -50,6 +50,10 @@ class Draftsman:
         self.task: Task = found.task or options.task or "semantic"
         self.values = assign_values(found.classes, _used(found.images), options, found.ignored)
         self.problems = list(found.problems)
+        names = {c.name for c in found.classes} | set(_used(found.images))
+        for name in options.ignore:
+            if name not in names:
+                self.say("", f"No class is called {name!r}.", "nothing is ignored for it")
         self.objects: list[tuple[str, int, str]] = []
         self.regions = 0
 
@@ -89,6 +93,10 @@ class Draftsman:
             drawn = paint(annotated, shape, self.task, numbers, self._options)
         except SegNetError as error:
             self.say(name, error.problem, "left out")
+            return None
+        if not drawn.regions and not self._options.keep_empty:
+            self.say(name, "None of its regions could be drawn.", "left out (--set keep_empty=true: background)")
+            self.problems += [replace(problem, file=name) for problem in drawn.problems]
             return None
         self.problems += [replace(problem, file=name) for problem in drawn.problems]
         self.objects += [(name, number, title) for number, title in drawn.objects]

@@ -10,6 +10,7 @@ import typer
 
 from napari_segnet import events
 from napari_segnet._console import Reporter, print_table
+from napari_segnet.axes import counted
 from napari_segnet.cli.options import Out, TaskChoice
 from napari_segnet.config import Unlabelled
 
@@ -65,10 +66,10 @@ def evaluate(
             workers=_cores() if workers is None else workers,
             on_progress=lambda done, total: reporter.show(events.Progress("evaluating", done, total)),
         )
-    for words in summary["left_out"].values():
+    for words in summary["warnings"]:
         reporter.note(f"note: {words}")
     print_table(
-        ("measure", "mean over images", "95 % confidence interval"),
+        ("measure", f"mean over {counted(summary['images'], 'image')}", "95 % confidence interval"),
         [(name, f"{summary[name]:.4f}", _interval(summary, name)) for name in _PRINTED if _is_number(summary, name)],
     )
     if "comparison" in summary:

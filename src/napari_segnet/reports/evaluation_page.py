@@ -46,7 +46,6 @@ _TILES = ("dice", "iou", "pixel_accuracy", "precision", "recall", "ap50", "ap", 
 _OF_IMAGE = ("dice", "iou", "pixel_accuracy", "precision", "recall", "ap50", "ap", "pq", "hd95", "assd")
 _MOST_ROWS = 1000
 """Images in the table; ``metrics.csv`` has all."""
-_MOST_NAMED = 10
 _PHOTOGRAPHS = ("image", "overlay")
 
 Maker = Callable[[Evaluation, Figures], list[Part]]
@@ -117,24 +116,7 @@ def _notes(found: Evaluation) -> list[Part]:
     else:
         text += " Pixels of value 0 in the reference are not annotated, and don't count."
     parts: list[Part] = [Text(text, "note")]
-    warnings = [f"{reason}" for reason in found.summary["left_out"].values()]
-    for key, words in (
-        ("unpaired_predictions", "Predictions without a reference"),
-        ("unpaired_labels", "References without a prediction"),
-    ):
-        if names := found.summary[key]:
-            warnings.append(f"{words}: {_named(names)}.")
-    notes: dict[str, list[str]] = {}
-    for result in found.results:
-        for note in result.notes:
-            notes.setdefault(note, []).append(result.job.name)
-    warnings += [f"{_named(names)}: {note}" for note, names in notes.items()]
-    return [*parts, *(Text(warning, "warning") for warning in warnings)]
-
-
-def _named(names: list[str]) -> str:
-    more = f" ... ({len(names)} in all)" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
+    return [*parts, *(Text(warning, "warning") for warning in found.summary["warnings"])]
 
 
 # ----------------------------------------------------------------------- images

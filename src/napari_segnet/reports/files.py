@@ -7,7 +7,7 @@ are read one at a time, twice: first to see what their labels mean, then to meas
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -49,6 +49,7 @@ _WORTH_PROCESSES = 40_000_000
 read faster than it could be shared out."""
 _LARGE = 480
 """Side of the pictures of examples, pixels."""
+_MOST_NAMED = 10
 _TABLES = ("objects", "calibration", "thirds", "comparison", "ranking", "pairs")
 """Tables that not every evaluation writes."""
 
@@ -148,7 +149,8 @@ def evaluate_files(
     found = _evaluate(name, results, plan, survey)
     if rivals:
         found = _with_rivals(found, rivals, workers)
-    found.summary.update(_about(plan, pairing, left_out, survey))
+    about = _about(plan, pairing, left_out, survey)
+    found.summary.update(about, warnings=_warnings(found.results, about))
     found = replace(found, info=info, learned=_learned(model), examples=_draw_examples(found) if figures else [])
     _write(Path(out), found, figures)
     return found.summary
@@ -232,6 +234,27 @@ def _about(plan: Plan, pairing: Pairing, left_out: dict[str, str], survey: Surve
         "unpaired_predictions": [path.name for path in pairing.unpaired_images],
         "unpaired_labels": [path.name for path in pairing.unpaired_labels],
     }
+
+
+def _warnings(results: Sequence[Result], about: Mapping[str, Any]) -> list[str]:
+    """Say what was left out, of the whole set and of single images."""
+    found = list(about["left_out"].values())
+    for key, words in (
+        ("unpaired_predictions", "Predictions without a reference"),
+        ("unpaired_labels", "References without a prediction"),
+    ):
+        if about[key]:
+            found.append(f"{words}: {_named(about[key])}.")
+    notes: dict[str, list[str]] = {}
+    for result in results:
+        for note in result.notes:
+            notes.setdefault(note, []).append(result.job.name)
+    return [*found, *(f"{_named(names)}: {note}" for note, names in notes.items())]
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" ... ({len(names)} in all)" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def _learned(model: Path | str | None) -> Learned:

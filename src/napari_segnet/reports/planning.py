@@ -189,6 +189,8 @@ def make_plan(
     unseen = [job.name for job in jobs if job.image is None]
     if 0 < len(unseen) < len(jobs):
         left_out["images"] = f"No image was found for {', '.join(unseen[:5])}{' ...' if len(unseen) > 5 else ''}."
+    if wishes.base is not None and not any("Z" in axes for axes in survey.spatial):
+        left_out["thirds"] = "No file holds a stack: there are no base, middle and apex."
     values, reason = _probability_values(jobs, rules, classes or (), info)
     if reason:
         left_out["probability"] = reason

@@ -137,6 +137,6 @@ def describe(
         "width": data.width,
         "annotated_pixels": data.annotated,
         **({"object_width": round(data.object_width, 1)} if data.object_width else {}),
-        "annotated_share": round(data.share, 6),
+        "annotated_share": round(data.annotated / sum(target.size for target in targets), 6),
         "annotation_sha256": digest.hexdigest(),
     }
