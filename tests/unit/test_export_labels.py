@@ -429,3 +429,12 @@ def test_every_format_says_what_it_writes():
     for name, known in LABEL_FORMATS.items():
         assert known.writes
         assert callable(known.load().write), name
+
+
+def test_photographs_given_as_labels_are_refused_at_once(tmp_path):
+    (tmp_path / "images").mkdir()
+    grey = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / "images" / "a.png")
+    with pytest.raises(DataError, match="values besides 0: they look like images"):
+        export_labels(tmp_path / "images", tmp_path / "out", ExportOptions(format="geojson"))
+    assert not (tmp_path / "out").exists()

@@ -245,6 +245,12 @@ def test_classes_are_chosen_by_number_or_name(folders):
         cut_out_files(*folders, classes=["tial"])
 
 
+def test_a_class_that_no_label_has_is_refused_with_those_there_are(folders):
+    with pytest.raises(DataError, match=r"No label image has the class 7\. Classes there are: 1, 2\."):
+        cut_out_files(*folders, classes=["1", "7"])
+    assert not folders[2].exists()
+
+
 def test_crops_are_pictures_of_single_objects_with_room_around(folders):
     made = cut_out_files(*folders, CutOutOptions(feather=0, margin=3), crops=True, task="semantic")
     assert [path.name for path in made] == ["a_1.png", "a_2.png"]

@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from napari_segnet.cli import measure as commands
+from napari_segnet.cli import run
 from napari_segnet.errors import ConfigError, DataError, SegNetError
 from napari_segnet.io.write import write_tiff
 from napari_segnet.measure import METHODS, MeasureOptions, measure_files, write_table
@@ -378,6 +379,82 @@ def test_mistakes_are_told_before_anything_is_written(folders):
         with pytest.raises(kind, match=words):
             measure_files(**{"labels": labels, "out": out, **arguments})
     assert not out.exists()
+
+
+def test_photographs_given_as_labels_are_refused_at_once(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        Image.fromarray(rng.integers(0, 256, (300, 400)).astype(np.uint8)).save(tmp_path / f"{name}.png")
+    with pytest.raises(DataError, match=r"a\.png looks like an image, not like labels: there are 255 values.*--task"):
+        measure_files(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    # Asked for, they are classes; and cover alone needs no pieces.
+    monkeypatch.setattr("napari_segnet.measure.objects.ndimage.label", None)
+    made = measure_files(tmp_path, tmp_path / "out", options=MeasureOptions(task="semantic", tables=("cover",)))
+    assert len(made.tables["cover"]) == 2 * 256
+
+
+def test_many_whole_objects_are_still_taken_for_objects(tmp_path):
+    labels = np.kron(np.arange(100).reshape(10, 10), np.ones((4, 4), int)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", labels)
+    assert len(measure_files(tmp_path / "a.tif", tmp_path / "out").tables["objects"]) == 99
+    tables = measure_files(
+        tmp_path / "a.tif", tmp_path / "out", options=MeasureOptions(task="semantic", tables=("counts",))
+    )
+    assert tables.tables["counts"]["objects"].sum() == 99
+
+
+def test_many_classes_that_only_later_files_have_are_refused(tmp_path):
+    for number in range(7):
+        tifffile.imwrite(tmp_path / f"{number}.tif", LABELS)
+    photograph = np.random.default_rng(0).integers(0, 256, (40, 50)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "late.tif", photograph)
+    with pytest.raises(DataError, match=r"late\.tif looks like an image"):
+        measure_files(tmp_path, tmp_path / "out")
+
+
+def test_a_length_along_z_is_refused_where_there_is_no_z(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", LABELS)
+    options = MeasureOptions(pixel_size=(1, 2, 3), units="mm")
+    with pytest.raises(ConfigError, match=r"\[1.0, 2.0, 3.0\] has a length along Z, but a\.tif is no stack"):
+        measure_files(tmp_path / "a.tif", tmp_path / "out", options=options)
+    # Planes of a stack: what was said of the volume holds for them.
+    tifffile.imwrite(tmp_path / "v.tif", LABELS[None].repeat(3, 0), imagej=True, metadata={"axes": "ZYX"})
+    made = measure_files(tmp_path / "v.tif", tmp_path / "out", options=options.replace(planes=True))
+    assert made.tables["objects"]["area"].tolist() == [1200, 600, 900] * 3
+
+
+@pytest.mark.parametrize("said", [("--pixel-size", "0.5"), ("--units", "micrometer")])
+def test_a_size_needs_its_unit_at_the_shell(tmp_path, capsys, said):
+    tifffile.imwrite(tmp_path / "a.tif", LABELS)
+    assert run(["measure", str(tmp_path / "a.tif"), "--out", str(tmp_path / "out"), *said]) == 2
+    assert "--pixel-size 0.5 --units micrometer" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_hold_nan_are_named_and_cells_left_empty(folders):
+    image = np.full((40, 50), 7, np.float32)
+    image[5, 5] = image[0, 0] = np.nan  # the first object of a, and the background
+    tifffile.imwrite(folders / "images" / "a.tif", image)
+    tifffile.imwrite(folders / "images" / "b.tif", np.ones((40, 50), np.float32))
+    chances = np.full((3, 40, 50), 0.5, np.float32)
+    chances[2, 20, 30] = np.nan  # the third object
+    tifffile.imwrite(folders / "labels" / "a_probabilities.tif", chances, imagej=True, metadata={"axes": "CYX"})
+    notes = []
+    made = measure_files(
+        folders / "labels",
+        folders / "out",
+        images=folders / "images",
+        probabilities=folders / "labels",
+        on_note=notes.append,
+    )
+    assert [note for note in notes if "NaN" in note] == [
+        "a.tif, a_probabilities.tif: NaN among the values. What is measured of objects with such pixels is left empty."
+    ]
+    table = pd.read_csv(made.files["objects"])
+    assert table["intensity_mean"].isna().tolist() == [True, False, False]
+    assert table["intensity_above_background"].tolist()[1:] == [0, 0]
+    assert table["mean_probability"].isna().tolist() == [False, False, True]
 
 
 def test_volumes_have_their_probabilities(tmp_path):

@@ -6,6 +6,7 @@ import tifffile
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu, threshold_otsu
 
+from napari_segnet.cli import run
 from napari_segnet.errors import ConfigError, DataError
 from napari_segnet.io.class_file import read_classes
 from napari_segnet.io.images import open_labels
@@ -157,6 +158,8 @@ def test_a_channel_or_the_brightness_of_all_is_looked_at():
         ("otsu", {"options": {"classes": 9}}, "less than or equal to 5"),
         ("otsu", {"options": {"channel": 2}}, "1 channel, and no channel 2"),
         ("otsu", {"image": np.full((5, 5), 7)}, "flat: all its values are 7"),
+        ("otsu", {"image": np.full((5, 5), np.nan)}, "holds NaN"),
+        ("otsu", {"image": np.where(SCENE, np.inf, 0)}, "holds infinite values"),
         ("otsu", {"image": np.eye(6), "options": {"classes": 3, "smooth": 0}}, "too few different values"),
         ("otsu", {"image": np.zeros((2, 3, 4, 5)), "axes": "TZYX"}, "neither a plane nor a volume"),
         ("otsu", {"strokes": SCENE.astype(np.uint8)}, "doesn't start from strokes"),
@@ -200,7 +203,7 @@ def test_folders_become_label_files_with_classes(tmp_path):
     assert labels.units == "micrometer"
     table = read_classes(tmp_path / "out" / "classes.json")
     assert table.task == "instances"
-    pre_annotate_files("otsu", tmp_path / "images", tmp_path / "out", {"classes": 3})
+    pre_annotate_files("otsu", tmp_path / "images", tmp_path / "out", {"classes": 3}, overwrite=True)
     table = read_classes(tmp_path / "out" / "classes.json")
     assert [c.value for c in table.classes] == [0, 1, 2]
     assert table.task == "semantic"
@@ -236,3 +239,46 @@ def test_each_time_point_is_segmented_by_itself(tmp_path):
     assert labels.axes == "TYX"
     assert iou(np.asarray(labels.array)[0] == 1, SCENE) > 0.97
     assert iou(np.asarray(labels.array)[1] == 1, ~SCENE) > 0.97
+
+
+def test_labels_that_are_there_are_replaced_only_when_asked(tmp_path):
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite(tmp_path / "images" / "a.tif", NOISY)
+    made = pre_annotate_files("otsu", tmp_path / "images", tmp_path / "out")
+    made[0].write_bytes(b"corrected by hand")
+    command = ["pre-annotate", "otsu", str(tmp_path / "images"), "--out", str(tmp_path / "out")]
+    with pytest.raises(ConfigError, match=r"a\.tif is there already, 1 such in all.*--overwrite"):
+        pre_annotate_files("otsu", tmp_path / "images", tmp_path / "out")
+    assert run(command) == 2
+    assert made[0].read_bytes() == b"corrected by hand"
+    assert run([*command, "--overwrite"]) == 0
+    assert iou(tifffile.imread(made[0]) == 1, SCENE) > 0.97
+
+
+def test_an_image_that_fails_is_named_and_the_others_are_made(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    nan = np.where(SCENE, np.nan, 1).astype(np.float32)
+    for name, image in {"a": NOISY, "b": nan, "c": NOISY * 0}.items():
+        tifffile.imwrite(images / f"{name}.tif", image)
+    notes, done = [], []
+    made = pre_annotate_files(
+        "otsu",
+        images,
+        tmp_path / "out",
+        on_note=notes.append,
+        on_progress=lambda *numbers: done.append(numbers),
+    )
+    assert [path.name for path in made] == ["a.tif"]
+    assert notes == [
+        "b.tif: The image holds NaN. It is left out.",
+        "c.tif: The image is flat: all its values are 0. It is left out.",
+    ]
+    assert done == [(1, 3), (2, 3), (3, 3)]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "classes.json"]
+    assert [c.value for c in read_classes(tmp_path / "out" / "classes.json").classes] == [0, 1]
+    with pytest.raises(DataError, match=r"^b\.tif: The image holds NaN\. Replace"):
+        pre_annotate_files("otsu", images / "b.tif", tmp_path / "none")
+    with pytest.raises(DataError, match=r"None of the 2 images can be segmented\. b\.tif: The image holds NaN"):
+        pre_annotate_files("otsu", [images / "b.tif", images / "c.tif"], tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+
 from napari_segnet.annotations.documents import read_csv
 from napari_segnet.annotations.labelled import LabelledImage, Names, planes_of
 from napari_segnet.annotations.model import Problem
@@ -28,6 +30,7 @@ from napari_segnet.io.pairing import Paths, file_stem, list_images, pair_files
 __all__ = ["LABEL_FORMATS", "ExportOptions", "Exported", "LabelFormat", "export_labels"]
 
 _MOST_GUESSED = 5
+_MOST_CLASSES = 64
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,12 @@ class _Exporter:
             except SegNetError:
                 continue  # said when it is its turn
         meaning = guess_meaning(planes)
+        values = len(set().union(*(np.unique(plane).tolist() for plane in planes)) - {0})
+        if meaning.task == "semantic" and values > _MOST_CLASSES:
+            raise DataError(
+                f"The labels hold {values} values besides 0: they look like images.",
+                "Name label files; or say what the values are: --task semantic or --task instances.",
+            )
         return meaning.task, meaning.words
 
     def write(self, on_progress: Callable[[int, int], None]) -> Exported:

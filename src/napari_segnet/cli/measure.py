@@ -60,7 +60,7 @@ def measure(
     pixel_size: Annotated[
         str | None, typer.Option(help="Size of a pixel, such as 0.5 or 2,0.5,0.5 (Z,Y,X); default: as files say.")
     ] = None,
-    units: Annotated[str | None, typer.Option(help="Of --pixel-size, such as micrometer.")] = None,
+    units: Annotated[str | None, typer.Option(help="Of --pixel-size, such as micrometer; needed with it.")] = None,
     minimum_pixels: Annotated[int, typer.Option(min=0, help="Leave smaller objects out.")] = 0,
     exclude_border: Annotated[
         bool, typer.Option("--exclude-border", help="Leave objects at the edge of the image out.")
@@ -95,6 +95,11 @@ def measure(
         **({"circle": {}} if circle else {}),
     }
     options = validated(MeasureOptions, merge(said, read_settings(set_ or ())))
+    if (options.pixel_size is None) != (options.units is None):
+        raise ConfigError(
+            "A size of a pixel needs its unit, and a unit its size.",
+            "Give both, such as --pixel-size 0.5 --units micrometer; or neither.",
+        )
     with _reported("measure") as (on_progress, on_note):
         made = measure_files(
             labels,
@@ -221,6 +226,7 @@ def pre_annotate(
         Path | None, typer.Option(help="Label images with strokes to start from: watershed, random-walker.")
     ] = None,
     axes: Annotated[str | None, typer.Option(help="Axes of the image files, such as ZYX; default: guessed.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace label files that are there already.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Lists: one name a line.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Such as smooth=2 or classes=3.")] = None,
 ) -> None:
@@ -250,6 +256,7 @@ def pre_annotate(
             method_options(chosen, read_settings(set_ or ())),
             strokes=strokes,
             axes=axes,
+            overwrite=overwrite,
             on_progress=on_progress,
             on_note=on_note,
         )

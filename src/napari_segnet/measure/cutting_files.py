@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_segnet.axes import ArrayLike
 from napari_segnet.config import Task
-from napari_segnet.errors import ConfigError, unknown_name
+from napari_segnet.errors import ConfigError, DataError, unknown_name
 from napari_segnet.io.class_file import ClassTable
 from napari_segnet.io.images import open_image, open_labels
 from napari_segnet.io.pairing import Paths, file_stem, pair_files
@@ -28,6 +28,7 @@ from napari_segnet.measure.sources import find_classes, list_labels, pair_probab
 from napari_segnet.measure.tables import write_table
 
 Note = Callable[[str], None]
+_MOST_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def cut_out_files(
     Raises
     ------
     DataError
-        If nothing pairs, sizes don't agree, or an image is no picture.
+        If nothing pairs, sizes don't agree, an image is no picture, or no label image has a class that was asked for.
     ConfigError
         If there is no such class, the background is neither a colour nor a file, or images would be overwritten.
     SegNetError
@@ -110,6 +111,7 @@ def cut_out_files(
     if options.edge == "probability" and probabilities is None:
         raise ConfigError("Edges can't follow a probability that isn't given.", "Name it: --probabilities DIR.")
     chances = {} if probabilities is None else pair_probabilities(probabilities, label_files)
+    _check_values(options.values, pairs)
     written: list[Path] = []
     rows: list[dict[str, Any]] = []
     for done, (image_path, label_path) in enumerate(pairs, start=1):
@@ -141,6 +143,26 @@ def _value(name: str, table: ClassTable | None) -> int:
             raise ConfigError(f"There are no classes with names, and so none called {name!r}.", "Give its number.")
         raise unknown_name("class", name, values)
     return values[name]
+
+
+def _check_values(wanted: Sequence[int], pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Raise `DataError` if a value that is to be cut out is in none of the label images."""
+    missing = set(wanted)
+    there: set[int] = set()
+    for image, labels in pairs:
+        if not missing:
+            return
+        found = set(np.unique(np.asarray(open_labels(labels, open_image(image).axes).array)).tolist())
+        there |= found
+        missing -= found
+    if missing:
+        values = sorted(there - {0})
+        more = f" ... ({len(values)} in all)" if len(values) > _MOST_LISTED else ""
+        listed = ", ".join(str(value) for value in values[:_MOST_LISTED]) + more
+        raise DataError(
+            f"No label image has the class {min(missing)}.",
+            f"Classes there are: {listed}." if values else "Nothing is labelled: name other labels.",
+        )
 
 
 def _planes(

@@ -12,9 +12,9 @@ import numpy as np
 
 from napari_segnet import __version__
 from napari_segnet.axes import counted
-from napari_segnet.config import Unlabelled
+from napari_segnet.config import Task, Unlabelled
 from napari_segnet.data.labels import count_values
-from napari_segnet.errors import ConfigError, SegNetError
+from napari_segnet.errors import ConfigError, DataError, SegNetError
 from napari_segnet.io.class_file import ClassTable
 from napari_segnet.io.images import ImageFile, open_labels
 from napari_segnet.io.labels import smallest_unsigned
@@ -45,6 +45,12 @@ if TYPE_CHECKING:
 Note = Callable[[str], None]
 # Label images that a guess is made from.
 _EXAMPLES = 5
+# More values than these are hardly classes, unless somebody says so.
+_MOST_GUESSED = 64
+# Pieces a value up to which values are guessed to number objects; that of `data.labels.guess_meaning`.
+_PIECES = 1.25
+# Files that are named in a sentence.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -108,9 +114,9 @@ def measure_files(
     Raises
     ------
     DataError
-        If a file can't be used, sizes don't agree, or nothing pairs.
+        If a file can't be used or looks like an image instead of labels, sizes don't agree, or nothing pairs.
     ConfigError
-        If options don't go together, or Parquet can't be written.
+        If options don't go together, a size along Z is given for planes, or Parquet can't be written.
     SegNetError
         If `out` can't be written.
     """
@@ -134,13 +140,20 @@ def measure_files(
         for what in sources.missing(path):
             on_note(f"{path.name} has no {what}: what would be measured there is left empty.")
     tables: dict[str, list[pd.DataFrame]] = {}
+    nan_files: dict[str, None] = {}
     for done, path in enumerate(files, start=1):
         opened = open_labels(path, options.axes)
-        found = [_measure(item, meaning, options, tables, write_objects) for item in items(opened, sources, options)]
+        found = []
+        for item in items(opened, sources, options):
+            nan_files |= dict.fromkeys(item.nan_files)
+            found.append(_measure(item, meaning, options, tables, write_objects))
         if write_objects:
             numbered = [objects.labels for objects in found if objects is not None]
             _write_objects(opened, numbered, options, out / "objects" / f"{file_stem(path)}.tif")
         on_progress(done, len(files))
+    if nan_files:
+        names = _listed(list(nan_files))
+        on_note(f"{names}: NaN among the values. What is measured of objects with such pixels is left empty.")
     joined = {name: _join(frames) for name, frames in tables.items()}
     written = _write(out, joined, table_format, options, meaning, files)
     return Measured(joined, written, meaning)
@@ -155,34 +168,82 @@ def _check(
         raise ConfigError("A table of regions was asked for, but there are no regions.", "Name them: --regions PATH.")
     if table_format == "parquet":
         check_parquet()
+    size = options.pixel_size
+    if isinstance(size, tuple) and len(size) == 3 and not any("Z" in open_labels(f, options.axes).axes for f in files):
+        raise ConfigError(
+            f"The pixel size {list(size)} has a length along Z, but {files[0].name} is no stack.",
+            "Give those along Y and X: --pixel-size 0.5,0.5; or say the axes of the labels: --axes ZYX.",
+        )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _meaning(files: list[Path], table: ClassTable | None, options: MeasureOptions, on_note: Note) -> LabelMeaning:
     """Find out from all files what the values mean, and say what was assumed."""
-    counts: dict[int, int] = {}
-    examples: list[Labels] = []
-    for path in files:
-        array = np.asarray(open_labels(path, options.axes).array)
-        for value, number in count_values([array]).items():
-            counts[value] = counts.get(value, 0) + number
-        if len(examples) < _EXAMPLES:
-            examples += [array] if array.ndim <= 3 else list(array.reshape(-1, *array.shape[-2:]))[:_EXAMPLES]
     known = table or ClassTable(classes=())
     ignored = {*options.ignore_values, *known.ignored}
+    counts: dict[int, int] = {}
+    examples: list[Labels] = []
+    most, fullest = 0, files[0]
+    for path in files:
+        array = np.asarray(open_labels(path, options.axes).array)
+        before = len(examples)
+        if before < _EXAMPLES:
+            examples += [array] if array.ndim <= 3 else list(array.reshape(-1, *array.shape[-2:]))[:_EXAMPLES]
+        found = count_values([array])
+        if len(found) > most:
+            most, fullest = len(found), path
+        for value, number in found.items():
+            counts[value] = counts.get(value, 0) + number
+        # Folders of photographs are refused before all of them are read.
+        if before < _EXAMPLES and (len(examples) >= _EXAMPLES or path == files[-1]):
+            _refuse_images(examples, _task(options, known, ignored, counts), set(counts) - ignored - {0}, fullest)
     unlabelled = options.unlabelled or _zero(known, counts, on_note)
-    task = options.task
-    if task is None and known.classes:
-        strange = set(counts) - {c.value for c in known.classes} - ignored - {0}
-        task = None if strange and known.task == "semantic" else known.task
+    task = _task(options, known, ignored, counts)
     meaning = find_meaning(
         examples, counts=counts, task=task, unlabelled=unlabelled, ignore_values=ignored, classes=known.classes
     )
-    painted = len(set(counts) - ignored - {0})
+    painted = set(counts) - ignored - {0}
     if task is None:
+        if meaning.task == "semantic" and len(painted) > _MOST_GUESSED:
+            raise _no_labels(fullest, painted)
         what = "numbers of objects" if meaning.task == "instances" else "classes"
         other = "semantic" if meaning.task == "instances" else "instances"
-        on_note(f"The labels have {counted(painted, 'value')} besides 0: taken for {what} (otherwise: --task {other}).")
+        on_note(
+            f"The labels have {counted(len(painted), 'value')} besides 0: taken for {what} (otherwise: --task {other})."
+        )
     return meaning
+
+
+def _task(options: MeasureOptions, known: ClassTable, ignored: set[int], counts: Mapping[int, int]) -> Task | None:
+    """Return what was said of the values: by the user, or by a class table that knows them; None: to be guessed."""
+    if options.task is not None or not known.classes:
+        return options.task
+    strange = set(counts) - {c.value for c in known.classes} - ignored - {0}
+    return None if strange and known.task == "semantic" else known.task
+
+
+def _refuse_images(examples: list[Labels], task: Task | None, painted: set[int], fullest: Path) -> None:
+    """Raise `DataError` where many values lie in many pieces each, and nobody said that they are classes."""
+    if task is not None or len(painted) <= _MOST_GUESSED:
+        return
+    from skimage.measure import label
+
+    # All values at once: as the guess does it, value by value, a photograph takes minutes.
+    pieces = sum(int(label(image, connectivity=image.ndim).max()) for image in examples)
+    values = sum(np.count_nonzero(np.unique(image)) for image in examples)
+    if pieces > _PIECES * values:
+        raise _no_labels(fullest, painted)
+
+
+def _no_labels(fullest: Path, painted: set[int]) -> DataError:
+    return DataError(
+        f"{fullest.name} looks like an image, not like labels: there are {len(painted)} values besides 0.",
+        "Name label files; or say what the values are: --task instances or --task semantic.",
+    )
 
 
 def _zero(known: ClassTable, counts: Mapping[int, int], on_note: Note) -> Unlabelled:

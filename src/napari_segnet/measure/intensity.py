@@ -19,12 +19,14 @@ def background_of(image: NDArray[Any], labels: Labels, meaning: LabelMeaning) ->
     Parameters
     ----------
     image, labels : ([Z], Y, X)
-        Large volumes are sampled at every n-th pixel.
+        Large volumes are sampled at every n-th pixel. NaN is left out.
     """
     if 0 in meaning.ignore_values:
         return float("nan")
     step = max(1, labels.size // _SAMPLE)
     empty = image.reshape(-1)[::step][labels.reshape(-1)[::step] == 0]
+    if empty.dtype.kind == "f":
+        empty = empty[~np.isnan(empty)]
     return float(np.median(empty)) if empty.size else float("nan")
 
 

@@ -42,7 +42,10 @@ class Sources:
 
 @dataclass(frozen=True)
 class Item:
-    """A plane or a volume, and what belongs to it; `where` are its image, time and plane."""
+    """A plane or a volume, and what belongs to it.
+
+    `where` are its image, time and plane; `nan_files` the files of images and probabilities that hold NaN there.
+    """
 
     where: dict[str, Any]
     labels: Labels
@@ -53,6 +56,7 @@ class Item:
     class_labels: NDArray[Any] | None
     object_classes: Mapping[int, int] | None
     regions: Sequence[Region] | NDArray[Any] | None
+    nan_files: tuple[str, ...] = ()
 
 
 def spatial_axes(labels: ImageFile, options: MeasureOptions) -> str:
@@ -84,16 +88,22 @@ def items(opened: ImageFile, sources: Sources, options: MeasureOptions) -> Itera
     stack = opened.stack(spatial)
     for i in range(len(stack)):
         place = dict(zip(stack.leading_axes.lower(), stack.index(i), strict=True))
+        channels = {name: dict(_channels(name, image, spatial, i)) for name, image in images.items()}
+        chances = None if probabilities is None else np.asarray(probabilities.stack(spatial)[i])
+        nan_files = [images[name].path.name for name, found in channels.items() if any(map(_holds_nan, found.values()))]
+        if probabilities is not None and chances is not None and _holds_nan(chances):
+            nan_files.append(probabilities.path.name)
         yield Item(
             where={"image": file_stem(opened.path), **place},
             labels=np.asarray(stack[i][0]),
             spacing=size,
             units=units,
-            images=dict(channel for name, image in images.items() for channel in _channels(name, image, spatial, i)),
-            probabilities=None if probabilities is None else np.asarray(probabilities.stack(spatial)[i]),
+            images={name: channel for found in channels.values() for name, channel in found.items()},
+            probabilities=chances,
             class_labels=None if class_labels is None else np.asarray(class_labels.stack(spatial)[i][0]),
             object_classes=object_classes(opened.path, sources.numbered),
             regions=_regions_of(regions, spatial, i, place),
+            nan_files=tuple(nan_files),
         )
 
 
@@ -101,6 +111,10 @@ def _channels(name: str, image: ImageFile, spatial: str, i: int) -> Iterator[tup
     channels = image.stack(spatial)[i]
     for number in range(channels.shape[0]):
         yield (name if channels.shape[0] == 1 else f"{name}_c{number + 1}"), np.asarray(channels[number])
+
+
+def _holds_nan(values: NDArray[Any]) -> bool:
+    return values.dtype.kind == "f" and bool(np.isnan(values).any())
 
 
 def _regions_of(

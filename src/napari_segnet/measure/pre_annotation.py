@@ -257,7 +257,8 @@ def pre_annotate(
     ConfigError
         If there is no such method or option, or strokes are missing.
     DataError
-        If the image is flat, has no such channel, or strokes are of another size or one class only.
+        If the image is flat, holds NaN or infinite values, has no such channel, or strokes are of another size or
+        one class only.
     """
     if isinstance(method, str):
         method = method_named(method)
@@ -289,7 +290,9 @@ def _channels(array: ArrayLike, options: MethodOptions, *, keep: bool) -> NDArra
         )
     chosen = range(number) if options.channel == 0 else [options.channel - 1]
     channels = np.stack([np.asarray(array[c]) for c in chosen]).astype(np.float32)
-    channels = np.nan_to_num(channels, nan=0.0, posinf=0.0, neginf=0.0)
+    if not np.isfinite(channels).all():
+        what = "NaN" if np.isnan(channels).any() else "infinite values"
+        raise DataError(f"The image holds {what}.", "Replace them by numbers first, such as by 0.")
     low, high = float(channels.min()), float(channels.max())
     if high <= low:
         raise DataError(f"The image is flat: all its values are {low:g}.", "There is nothing to tell apart.")

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from napari_segnet.data.labels import PALETTE
-from napari_segnet.errors import ConfigError, SegNetError
+from napari_segnet.errors import ConfigError, DataError, SegNetError
 from napari_segnet.io.class_file import CLASS_FILE, ClassEntry, classes_beside, write_classes
-from napari_segnet.io.images import open_image, open_labels
+from napari_segnet.io.images import ImageFile, open_image, open_labels
 from napari_segnet.io.labels import smallest_unsigned
 from napari_segnet.io.pairing import Paths, file_stem, list_images, pair_files
 from napari_segnet.io.records import check_sizes
 from napari_segnet.io.write import write_tiff
+from napari_segnet.measure.meaning import Labels
 from napari_segnet.measure.pre_annotation import (
     Method,
     MethodOptions,
@@ -35,6 +36,7 @@ def pre_annotate_files(
     *,
     strokes: Paths | None = None,
     axes: str | None = None,
+    overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     on_note: Callable[[str], None] = lambda _text: None,
 ) -> list[Path]:
@@ -53,20 +55,23 @@ def pre_annotate_files(
         Label images with strokes, paired with the images by name; 0 is unpainted.
     axes : str, optional
         Of the images, where the guess is wrong.
+    overwrite : bool
+        Whether label files that are there already are replaced: somebody may have corrected them.
     on_progress, on_note : callable
-        Called with the number of images done and of all, and with sentences on what is left out.
+        Called with the number of images done and of all, and with sentences on what is left out: images
+        that can't be segmented, too.
 
     Returns
     -------
     list of Path
-        The label files.
+        The label files that were made.
 
     Raises
     ------
     ConfigError
-        If there is no such method or option, strokes are missing, or outputs would replace the images.
+        If there is no such method or option, strokes are missing, or outputs would replace images or labels.
     DataError
-        If an image can't be segmented so, or nothing pairs.
+        If no image at all can be segmented so, or nothing pairs.
     SegNetError
         If `out` can't be written.
     """
@@ -85,38 +90,74 @@ def pre_annotate_files(
         files = [path for path in files if path in painted]
     if any(path.parent.resolve() == out.resolve() for path in files):
         raise ConfigError(f"The labels would be written among the images, into {out}.", "Choose another --out.")
+    there = [file for path in files if (file := out / f"{file_stem(path)}.tif").exists()]
+    if there and not overwrite:
+        raise ConfigError(
+            f"{there[0]} is there already, {len(there)} such in all.", "Choose another --out, or give --overwrite."
+        )
     written: list[Path] = []
+    failed: list[SegNetError] = []
     values: set[int] = set()
     for done, path in enumerate(files, start=1):
-        image = open_image(path, axes)
-        spatial = "ZYX" if "Z" in image.axes else "YX"
-        stack = image.stack(spatial)
-        drawn = None
-        if path in painted:
-            drawn = open_labels(painted[path], image.axes)
-            check_sizes(image, drawn)
-        found = [
-            pre_annotate(
-                np.asarray(stack[i]),
-                method,
-                options,
-                axes=f"C{spatial}",
-                strokes=None if drawn is None else np.asarray(drawn.stack(spatial)[i][0]),
-                spacing=image.pixel_size if image.pixel_size and len(image.pixel_size) == len(spatial) else None,
-            )
-            for i in range(len(stack))
-        ]
-        largest = max(int(labels.max()) for labels in found)
-        whole = np.stack(found).astype(smallest_unsigned(largest)).reshape((*stack.leading, *stack.item_shape))
-        written.append(out / f"{file_stem(path)}.tif")
-        write_tiff(written[-1], whole, stack.leading_axes + spatial, image.pixel_size, image.units)
-        values |= set(np.unique(whole).tolist()) if not gives_objects(method, options) else {0, 1}
+        try:
+            image, whole, labelled_axes = _segmented(path, painted.get(path), method, options, axes)
+        except SegNetError as error:
+            failed.append(_named(error, path))
+            on_note(f"{failed[-1].problem} It is left out.")
+        else:
+            written.append(out / f"{file_stem(path)}.tif")
+            write_tiff(written[-1], whole, labelled_axes, image.pixel_size, image.units)
+            values |= set(np.unique(whole).tolist()) if not gives_objects(method, options) else {0, 1}
+            # Each time, so that it belongs to what is there if the next image ends everything.
+            _write_classes(out, _entries(values, method, options, next(iter(painted.values()), None)))
         on_progress(done, len(files))
+    if len(failed) == 1 and not written:
+        raise failed[0]
+    if not written:
+        raise DataError(
+            f"None of the {len(failed)} images can be segmented. {failed[0].problem}", failed[0].remedy
+        ) from failed[0]
+    return written
+
+
+def _segmented(
+    path: Path, strokes: Path | None, method: Method, options: MethodOptions, axes: str | None
+) -> tuple[ImageFile, Labels, str]:
+    """Return an image file, its labels, and their axes."""
+    image = open_image(path, axes)
+    spatial = "ZYX" if "Z" in image.axes else "YX"
+    stack = image.stack(spatial)
+    drawn = None
+    if strokes is not None:
+        drawn = open_labels(strokes, image.axes)
+        check_sizes(image, drawn)
+    found = [
+        pre_annotate(
+            np.asarray(stack[i]),
+            method,
+            options,
+            axes=f"C{spatial}",
+            strokes=None if drawn is None else np.asarray(drawn.stack(spatial)[i][0]),
+            spacing=image.pixel_size if image.pixel_size and len(image.pixel_size) == len(spatial) else None,
+        )
+        for i in range(len(stack))
+    ]
+    largest = max(int(labels.max()) for labels in found)
+    whole = np.stack(found).astype(smallest_unsigned(largest)).reshape((*stack.leading, *stack.item_shape))
+    return image, whole, stack.leading_axes + spatial
+
+
+def _named(error: SegNetError, path: Path) -> SegNetError:
+    """Return an error that names the file."""
+    problem = error.problem if path.name in error.problem else f"{path.name}: {error.problem}"
+    return type(error)(problem, error.remedy)
+
+
+def _write_classes(out: Path, entries: dict[int, ClassEntry]) -> None:
     try:
-        write_classes(out / CLASS_FILE, _entries(values, method, options, next(iter(painted.values()), None)))
+        write_classes(out / CLASS_FILE, entries)
     except OSError as error:
         raise SegNetError(f"{out} can't be written: {error.strerror or error}.", "Choose another --out.") from error
-    return written
 
 
 def _entries(values: set[int], method: Method, options: MethodOptions, strokes: Path | None) -> dict[int, ClassEntry]:
