@@ -218,3 +218,9 @@ def test_known_classes_keep_their_weights_and_new_ones_are_added():
     with pytest.raises(ModelFileError, match="another shape"):
         transfer(tiny(channels=3), new, {})
     assert np.isfinite(new.head.weight.detach().numpy()).all()
+
+
+def test_a_file_of_torch_export_is_for_other_programs(tmp_path):
+    (tmp_path / "cells.pt2").write_bytes(b"PK")
+    with pytest.raises(ModelFileError, match="for other programs. Use the model that it was made of"):
+        read_info(tmp_path / "cells.pt2")

@@ -182,6 +182,11 @@ def read_header(path: Path | str) -> dict[str, Any]:
         If the file is missing, cut short, or no safetensors file.
     """
     path = Path(path)
+    if path.suffix == ".pt2":
+        raise ModelFileError(
+            f"{path} is a program of torch.export: it is for other programs.",
+            "Use the model that it was made of, or export it as ONNX or TorchScript.",
+        )
     damaged = ModelFileError(f"{path} is not a model file, or is damaged.", "Name a .safetensors file or a run folder.")
     try:
         size = path.stat().st_size
