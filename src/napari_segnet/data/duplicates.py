@@ -22,8 +22,8 @@ from napari_segnet.data.pairs import TrainingPair
 _MOST = 2000
 """Images that are compared at most."""
 _SAMPLE = 512 * 512
-_ALIKE = 0.995
-_DETAILS_ALIKE = 0.9
+ALIKE = 0.995
+DETAILS_ALIKE = 0.9
 _SIDES = (16, 32)
 
 
@@ -64,7 +64,7 @@ class Lookalikes:
         numbers = sorted(self._coarse)
         if numbers:
             coarse, fine = (np.stack([kept[n] for n in numbers]) for kept in (self._coarse, self._fine))
-            close = np.triu((coarse @ coarse.T > _ALIKE) & (fine @ fine.T > _DETAILS_ALIKE), k=1)
+            close = np.triu((coarse @ coarse.T > ALIKE) & (fine @ fine.T > DETAILS_ALIKE), k=1)
             found |= {(numbers[a], numbers[b]) for a, b in zip(*close.nonzero(), strict=True)}
         return sorted(found)
 

@@ -196,7 +196,7 @@ def check(
         source=str(images) if labels is None else f"{images}, {labels}",
         findings=(*image_findings(seen), *label_findings(seen)),
         images=tuple(seen.facts),
-        remarks=_remarks(seen),
+        remarks=remarks_on(seen),
         task=data.task if data else None,
         unlabelled=data.unlabelled if data else None,
         classes=data.classes if data else (),
@@ -207,7 +207,7 @@ def check(
     return report
 
 
-def _remarks(seen: Survey) -> tuple[str, ...]:
+def remarks_on(seen: Survey) -> tuple[str, ...]:
     """Say of each image what is wrong with it, or odd."""
     odd = odd_ones(seen.usable)
     copies = {number: group for group in seen.alike for number in group}

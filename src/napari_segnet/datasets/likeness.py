@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from napari_segnet.data.duplicates import _ALIKE, _DETAILS_ALIKE, Lookalikes
+from napari_segnet.data.duplicates import ALIKE, DETAILS_ALIKE, Lookalikes
 
 _ROWS = 500
 """Images that are compared with all others at once."""
@@ -30,7 +30,7 @@ class ManyLookalikes(Lookalikes):
             coarse, fine = (np.stack([kept[n] for n in known]) for kept in (self._coarse, self._fine))
             for start in range(0, len(known), _ROWS):
                 rows = slice(start, start + _ROWS)
-                close = (coarse[rows] @ coarse.T > _ALIKE) & (fine[rows] @ fine.T > _DETAILS_ALIKE)
+                close = (coarse[rows] @ coarse.T > ALIKE) & (fine[rows] @ fine.T > DETAILS_ALIKE)
                 one, other = close.nonzero()
                 leaders = _joined(leaders, np.stack([at[one + start], at[other]], axis=1))
         found: dict[int, list[int]] = {}

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from napari_segnet import events
 from napari_segnet.config import Frozen, Task, Unlabelled
-from napari_segnet.datasets.checking import Report, _remarks
+from napari_segnet.datasets.checking import Report, remarks_on
 from napari_segnet.datasets.finding import Part
 from napari_segnet.datasets.image_findings import image_findings
 from napari_segnet.datasets.label_findings import label_findings
@@ -79,7 +79,7 @@ def check(job: CheckJob, should_stop: Callable[[], bool] = lambda: False) -> Ite
         source="the list of the viewer",
         findings=(*image_findings(seen), *label_findings(seen)),
         images=tuple(seen.facts),
-        remarks=_remarks(seen),
+        remarks=remarks_on(seen),
         task=data.task if data else None,
         unlabelled=data.unlabelled if data else None,
         classes=data.classes if data else (),
