@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from safetensors.numpy import save_file
 
 from napari_segnet.cli import run
+from napari_segnet.data.labels import default_classes
 from napari_segnet.errors import ConfigError, DataError, ModelFileError, SegNetError
 from napari_segnet.evaluation import evaluate
+from napari_segnet.models.info import METADATA_KEY, ModelInfo
 from napari_segnet.reports import files
 from napari_segnet.reports.files import evaluate_files
 
@@ -406,6 +409,17 @@ def test_a_model_that_is_none_is_an_error(folders, evaluated, tmp_path):
     with pytest.raises(ModelFileError):
         evaluated(*folders, model=tmp_path / "x.safetensors")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_another_kind_is_said(folders, evaluated, tmp_path):
+    info = ModelInfo(
+        network="plain-unet", channels=1, outputs=3, patch_size=32, stride=16, halo=16, task="instances",
+        classes=default_classes(range(2), "background", "instances"),
+    )  # fmt: skip
+    path = tmp_path / "objects.safetensors"
+    save_file({"weight": np.zeros(1, np.float32)}, path, {METADATA_KEY: info.model_dump_json()})
+    summary = evaluated(*folders, model=path)
+    assert "--model names one of objects, and these are classes: was it this one that predicted?" in summary["warnings"]
 
 
 def test_images_of_another_size_are_an_error(folders, evaluated, tmp_path):

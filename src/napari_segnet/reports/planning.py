@@ -180,6 +180,9 @@ def make_plan(
         tuple(dict.fromkeys((*wishes.ignore_values, *(known.ignored if known else ())))),
     )
     left_out = {}
+    if info is not None and (info.task == "instances") != rules.instances:
+        said, are = ("objects", "classes") if info.task == "instances" else ("classes", "objects")
+        left_out["model"] = f"--model names one of {said}, and these are {are}: was it this one that predicted?"
     if surface is None:
         surface = survey.pixels * max(1, len(rules.values) - 1) <= _AFFORDABLE
         if not surface:
