@@ -74,6 +74,7 @@ def test_otsu_becomes_a_layer_to_correct(viewer: Any, open_suggest: Any, discs: 
 def test_touching_objects_are_numbered(viewer: Any, open_suggest: Any, discs: Any, qtbot: Any) -> None:
     dock = open_suggest()
     form = choose(dock, "watershed")
+    assert "seeds" not in form.controls
     form.controls["minimum_pixels"].setValue(20)
     assert form.values() == {"minimum_pixels": 20}
     suggested(dock, qtbot)

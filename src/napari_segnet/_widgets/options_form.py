@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QSpinBox, QWidget
@@ -19,15 +20,18 @@ class OptionsForm(QWidget):
     Parameters
     ----------
     model : type of Frozen
+    without : collection of str
+        Fields that are decided elsewhere.
     """
 
-    def __init__(self, model: type[Frozen]) -> None:
+    def __init__(self, model: type[Frozen], without: Collection[str] = ()) -> None:
         super().__init__()
         self._model = model
         self.controls: dict[str, QWidget] = {}
         grid = parts.form()
         self.setLayout(grid)
-        for row, (name, info) in enumerate(model.model_fields.items()):
+        fields = [(name, info) for name, info in model.model_fields.items() if name not in without]
+        for row, (name, info) in enumerate(fields):
             choice = row_of(name, info)
             control = self.controls[name] = _control(choice, info.get_default())
             control.setToolTip(choice.tip)

@@ -58,7 +58,8 @@ class SuggestDock(SideDock):
         self.body.addLayout(grid)
         self.about = parts.words()
         self.body.addWidget(self.about)
-        self.forms = {name: OptionsForm(method.options) for name, method in METHODS.items()}
+        # Whether the watershed starts from strokes is what is chosen as strokes.
+        self.forms = {name: OptionsForm(method.options, without=("seeds",)) for name, method in METHODS.items()}
         self._stacked = QStackedWidget()
         for form in self.forms.values():
             self._stacked.addWidget(form)

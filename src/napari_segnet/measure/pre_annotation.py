@@ -210,7 +210,8 @@ def with_strokes(method: Method, options: MethodOptions, given: bool) -> MethodO
         raise ConfigError(f"{method.title} doesn't start from strokes here.", "Leave them out.")
     if used and not given:
         raise ConfigError(
-            f"{method.title} starts from strokes.", "Paint some for each class, and name them: --strokes."
+            f"{method.title} starts from strokes.",
+            "Paint some for each class, and choose them (at a shell: --strokes).",
         )
     return options
 
