@@ -64,13 +64,11 @@ class EvaluateDock(SideDock):
         super().__init__(napari_viewer, command)
         self.setObjectName("napari-segnet-evaluate")
         self._predictions: list[weakref.ref[Labels]] = []
-        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
         self._pairs: list[Compared] = []
         self._shown: dict[str, weakref.ref[Labels]] = {}
         self._add_choices()
         self.evaluate = parts.button("Evaluate", "Compare the labels as they are now.", self.start_evaluating)
-        self.evaluate.setStyleSheet("font-weight: bold;")
-        self.evaluate.setMinimumHeight(28)
+        parts.stand_out(self.evaluate)
         self.report = parts.button(
             "Report ...",
             "Write tables, figures and a page to pass on into a folder, and open the page.",
@@ -129,10 +127,7 @@ class EvaluateDock(SideDock):
         if viewer is None:
             return
         mine = self._candidates()
-        for layer in mine:
-            if layer not in self._known:
-                self._known.add(layer)
-                layer.events.name.connect(self._on_layers)
+        self.follow_names(mine)
         now = self.truth.currentData()
         # What a model made is rarely the truth.
         truths = [layer for layer in mine if layer.metadata.get(MARK) != "prediction"]

@@ -52,7 +52,6 @@ class MeasureDock(SideDock):
         super().__init__(napari_viewer, command)
         self.setObjectName("napari-segnet-measure")
         self._images: list[weakref.ref[Image]] = []
-        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
         self._measured: weakref.ref[Labels] | None = None
         self._objects: weakref.ref[Labels] | None = None
         self._made: weakref.WeakKeyDictionary[Labels, weakref.ref[Labels]] = weakref.WeakKeyDictionary()
@@ -65,8 +64,7 @@ class MeasureDock(SideDock):
         self.measure = parts.button(
             "Measure", "Measure the labels as they are now. The viewer stays free.", self.start_measuring
         )
-        self.measure.setStyleSheet("font-weight: bold;")
-        self.measure.setMinimumHeight(28)
+        parts.stand_out(self.measure)
         self.tables = MeasuredTables(_TABLES)
         self.tables.row_chosen.connect(self._go_to)
         self.tables.export_wanted.connect(self.export)
@@ -122,10 +120,7 @@ class MeasureDock(SideDock):
         if viewer is None:
             return
         layers = list(reversed(viewer.layers))
-        for layer in layers:
-            if layer not in self._known:
-                self._known.add(layer)
-                layer.events.name.connect(self._on_layers)
+        self.follow_names(layers)
         mine = [layer for layer in layers if isinstance(layer, Labels) and layer.metadata.get(MARK) != "objects"]
         before = self.labels.currentData()
         session = known_session(viewer)

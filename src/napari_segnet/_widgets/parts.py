@@ -85,6 +85,12 @@ def say(label: QLabel, text: str, colour: str | None = None) -> None:
     label.setVisible(bool(text))
 
 
+def stand_out(control: QPushButton) -> None:
+    """Show that a button is what its dock is for."""
+    control.setStyleSheet("font-weight: bold;")
+    control.setMinimumHeight(28)
+
+
 def button(text: str, tip: str, clicked: Callable[[], Any]) -> QPushButton:
     """Return a push button with a tooltip."""
     made = QPushButton(text)

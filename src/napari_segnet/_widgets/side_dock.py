@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class SideDock(QWidget):
         self._end = self.jobs.attach()
         self.destroyed.connect(self._end)
         self._docked = False
+        self._followed: weakref.WeakSet[Any] = weakref.WeakSet()
         self._job: SideJob | None = None
         self.status = parts.words()
         self.stop = parts.button("Stop", "Drop what is going on.", self._stop)
@@ -65,6 +66,13 @@ class SideDock(QWidget):
     def refresh(self) -> None:
         """Show what there is; docks add to it."""
         self.stop.setVisible(self.busy)
+
+    def follow_names(self, layers: Iterable[Any]) -> None:
+        """Show layers anew when they are called otherwise."""
+        for layer in layers:
+            if layer not in self._followed:
+                self._followed.add(layer)
+                layer.events.name.connect(self._on_layers)
 
     def say(self, text: str) -> None:
         """Show a sentence."""

@@ -39,7 +39,6 @@ class SuggestDock(SideDock):
         self.setObjectName("napari-segnet-suggest")
         self._made: weakref.ref[Labels] | None = None
         self._edited = False
-        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
         self.image = parts.combo("The image that is segmented.", lambda _layer: self.refresh())
         self.method = parts.combo(
             "How it is segmented.", self._on_method, [(m.title, m.name) for m in METHODS.values()]
@@ -67,8 +66,7 @@ class SuggestDock(SideDock):
         self.suggest = parts.button(
             "Suggest labels", "Segment the image. What comes out is a labels layer: correct it.", self.start_suggesting
         )
-        self.suggest.setStyleSheet("font-weight: bold;")
-        self.suggest.setMinimumHeight(28)
+        parts.stand_out(self.suggest)
         self.body.addLayout(parts.row(self.suggest, self.stop, stretch=0))
         self.body.addWidget(self.status)
         self.body.addStretch(1)
@@ -91,10 +89,7 @@ class SuggestDock(SideDock):
         if viewer is None:
             return
         layers = list(reversed(viewer.layers))
-        for layer in layers:
-            if layer not in self._known:
-                self._known.add(layer)
-                layer.events.name.connect(self._on_layers)
+        self.follow_names(layers)
         images = [layer for layer in layers if isinstance(layer, Image) and MARK not in layer.metadata]
         now = self.image.currentData()
         chosen = now if now in images else next(iter(images), None)

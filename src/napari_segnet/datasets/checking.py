@@ -191,23 +191,28 @@ def check(
     seen = survey(
         parts, axes=axes, task=task, unlabelled=unlabelled, ignore_values=ignore_values, on_progress=on_progress
     )
-    data = seen.data
-    report = Report(
-        source=str(images) if labels is None else f"{images}, {labels}",
-        findings=(*image_findings(seen), *label_findings(seen)),
-        images=tuple(seen.facts),
-        remarks=remarks_on(seen),
-        task=data.task if data else None,
-        unlabelled=data.unlabelled if data else None,
-        classes=data.classes if data else (),
-        counts=seen.counts if data and data.task == "semantic" and not seen.problem else {},
-    )
+    report = make_report(seen, str(images) if labels is None else f"{images}, {labels}")
     if out is not None:
         report.write(out, pictures)
     return report
 
 
-def remarks_on(seen: Survey) -> tuple[str, ...]:
+def make_report(seen: Survey, source: str) -> Report:
+    """Say what was found in a survey; `source` is what was looked through, in words."""
+    data = seen.data
+    return Report(
+        source=source,
+        findings=(*image_findings(seen), *label_findings(seen)),
+        images=tuple(seen.facts),
+        remarks=_remarks(seen),
+        task=data.task if data else None,
+        unlabelled=data.unlabelled if data else None,
+        classes=data.classes if data else (),
+        counts=seen.counts if data and data.task == "semantic" and not seen.problem else {},
+    )
+
+
+def _remarks(seen: Survey) -> tuple[str, ...]:
     """Say of each image what is wrong with it, or odd."""
     odd = odd_ones(seen.usable)
     copies = {number: group for group in seen.alike for number in group}

@@ -25,6 +25,8 @@ _AFFIX = re.compile(rf"(?<=[^_\-. ])[_\-. ]+(?:{_WORDS})$|^(?:{_WORDS})[_\-. ]+(
 _IS_LABEL = re.compile(rf"(?:^|[_\-. ])(?:{_LABEL_WORDS})$|^(?:{_LABEL_WORDS})[_\-. ]")
 
 Paths = Path | str | Sequence[Path | str]
+PROBABILITIES = "_probabilities"
+"""What the name of a file with the probabilities of STEM ends with."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ def pairing_key(path: Path | str) -> str:
 def is_label_name(path: Path | str) -> bool:
     """Say whether a name has a word of labels at its end or beginning: ``cell1_mask.png``, ``label_07.png``."""
     return _IS_LABEL.search(file_stem(path).lower()) is not None
+
+
+def is_label_output(path: Path | str) -> bool:
+    """Say whether a file that ``predict`` writes holds labels, not ``_probabilities`` or ``_uncertainty``."""
+    return not file_stem(path).lower().endswith((PROBABILITIES, "_uncertainty"))
 
 
 def natural_key(path: Path) -> tuple[object, ...]:

@@ -15,13 +15,19 @@ from napari_segnet.errors import ConfigError, DataError
 from napari_segnet.io.class_file import ClassTable, classes_beside, read_classes
 from napari_segnet.io.formats import SUFFIXES
 from napari_segnet.io.images import ImageFile, open_image, open_labels
-from napari_segnet.io.pairing import Paths, file_stem, list_images, pair_files, pairing_key
+from napari_segnet.io.pairing import (
+    PROBABILITIES,
+    Paths,
+    file_stem,
+    is_label_output,
+    list_images,
+    pair_files,
+    pairing_key,
+)
 from napari_segnet.io.records import check_sizes
 from napari_segnet.measure.regions import region_of
 from napari_segnet.models.info import read_info
 
-_PROBABILITIES = "_probabilities"
-_NOT_LABELS = (_PROBABILITIES, "_uncertainty")
 _OBJECT_TABLE = "objects.csv"
 _SHAPES_HEADER = ["index", "shape-type", "vertex-index"]
 
@@ -44,7 +50,7 @@ def list_labels(labels: Paths, images: Sequence[Paths] = ()) -> list[Path]:
         files = [label for _, label in pair_files(labels, labels).pairs]
     else:
         files = list_images(labels)
-    kept = [path for path in files if not file_stem(path).lower().endswith(_NOT_LABELS)]
+    kept = [path for path in files if is_label_output(path)]
     if not kept:
         raise DataError(f"There are no label images, only {files[0].name} and the like.", "Name the labels.")
     return kept
@@ -162,7 +168,7 @@ def pair_probabilities(source: Paths, labels: Sequence[Path]) -> dict[Path, Path
         If none go with any labels.
     """
     files = list_images(source, check_stems=False)
-    marked = [path for path in files if file_stem(path).lower().endswith(_PROBABILITIES)]
+    marked = [path for path in files if file_stem(path).lower().endswith(PROBABILITIES)]
     by_key = {pairing_key(_unmarked(path)): path for path in marked or files}
     found = {label: by_key[pairing_key(label)] for label in labels if pairing_key(label) in by_key}
     if not found:
@@ -175,7 +181,7 @@ def pair_probabilities(source: Paths, labels: Sequence[Path]) -> dict[Path, Path
 
 def _unmarked(path: Path) -> str:
     stem = file_stem(path)
-    return stem[: -len(_PROBABILITIES)] if stem.lower().endswith(_PROBABILITIES) else stem
+    return stem[: -len(PROBABILITIES)] if stem.lower().endswith(PROBABILITIES) else stem
 
 
 class RegionFiles:

@@ -14,14 +14,20 @@ from napari_segnet.evaluation.surface import SurfaceOptions
 from napari_segnet.evaluation.thirds import End
 from napari_segnet.io.class_file import classes_beside
 from napari_segnet.io.images import open_image
-from napari_segnet.io.pairing import Pairing, Paths, file_stem, list_images, pair_files
+from napari_segnet.io.pairing import (
+    PROBABILITIES,
+    Pairing,
+    Paths,
+    file_stem,
+    is_label_output,
+    list_images,
+    pair_files,
+)
 from napari_segnet.models.info import ModelInfo
 from napari_segnet.predict.classes import output_classes
 from napari_segnet.reports.colours import class_colours
 from napari_segnet.reports.measuring import Job, Plan, read_pair, read_spacing
 
-PROBABILITIES = "_probabilities"
-_NOT_LABELS = (PROBABILITIES, "_uncertainty")
 _AFFORDABLE = 300_000_000
 """Pixels times classes of which surfaces are measured without being asked: some ten seconds."""
 _NO_UNITS = (None, "", "pixel", "pixels", "px")
@@ -87,7 +93,7 @@ def pair_labels(predictions: Paths, labels: Paths) -> Pairing:
         If there are no labels among the predictions, or nothing goes together.
     """
     files = list_images(predictions, check_stems=False)
-    kept = [path for path in files if not file_stem(path).lower().endswith(_NOT_LABELS)]
+    kept = [path for path in files if is_label_output(path)]
     if not kept:
         raise DataError(
             f"There are no label images among the predictions, only {files[0].name} and the like.",

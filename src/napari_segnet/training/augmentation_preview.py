@@ -143,7 +143,7 @@ def preview_run(run: RunFolder, rows: int = 4, columns: int = 6, seed: int = 0) 
         first_class=ready.lesson.first_class,
     )
     labels, colours = _labels(targets, ready.config.data)
-    return Preview(_picture(image), labels, colours)
+    return Preview(show_channels(image), labels, colours)
 
 
 def write_preview(
@@ -192,8 +192,8 @@ def _spacing(ready: Prepared, axes: int) -> tuple[float, ...] | None:
     return next((size[-axes:] for size in sizes if size and len(size) >= axes and min(size[-axes:]) > 0), None)
 
 
-def _picture(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Show normalized channels: one grey, two magenta and green, the first three as red, green and blue."""
+def show_channels(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return (Y, X, 3) of normalized channels (C, Y, X): one grey, two magenta and green, three in their colours."""
     order = {1: [0, 0, 0], 2: [0, 1, 0]}.get(len(image), [0, 1, 2])
     grey: NDArray[np.uint8] = np.round((image[order].clip(-1, 1) + 1) * 127.5).astype(np.uint8)
     return grey.transpose(1, 2, 0)

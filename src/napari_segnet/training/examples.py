@@ -16,7 +16,7 @@ from napari_segnet.io.write import write_npy
 from napari_segnet.models.file import load_model
 from napari_segnet.run import RunFolder, write_atomically
 from napari_segnet.training.augment import window_size
-from napari_segnet.training.augmentation_preview import preview_grid
+from napari_segnet.training.augmentation_preview import preview_grid, show_channels
 from napari_segnet.training.learner import Learner
 from napari_segnet.training.prepare import Prepared
 
@@ -68,7 +68,7 @@ def _validation(
         with torch.inference_mode():
             answer = learner.forward(network, image.to(learner.device)).argmax(dim=1)
         middle = () if target.ndim == 3 else (target.shape[1] // 2,)
-        images.append(_picture(image[(0, slice(None), *middle)].float().cpu().numpy()))
+        images.append(show_channels(image[(0, slice(None), *middle)].float().cpu().numpy()))
         targets.append(target[(0, *middle)].cpu().numpy())
         answers.append(answer[(0, *middle)].cpu().numpy())
     values = _values(ready)
@@ -102,11 +102,4 @@ def _augmentation(ready: Prepared) -> NDArray[np.uint8]:
         instances=ready.lesson.instances,
         first_class=ready.lesson.first_class,
     )
-    return _picture(image)
-
-
-def _picture(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Show normalized channels (C, Y, X): one grey, two magenta and green, three in their colours."""
-    order = {1: [0, 0, 0], 2: [0, 1, 0]}.get(len(image), [0, 1, 2])
-    shown: NDArray[np.uint8] = np.round((image[order].clip(-1, 1) + 1) * 127.5).astype(np.uint8)
-    return np.ascontiguousarray(shown.transpose(1, 2, 0))
+    return show_channels(image)

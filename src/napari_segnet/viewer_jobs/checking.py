@@ -9,10 +9,8 @@ from pydantic import Field
 
 from napari_segnet import events
 from napari_segnet.config import Frozen, Task, Unlabelled
-from napari_segnet.datasets.checking import Report, remarks_on
+from napari_segnet.datasets.checking import make_report
 from napari_segnet.datasets.finding import Part
-from napari_segnet.datasets.image_findings import image_findings
-from napari_segnet.datasets.label_findings import label_findings
 from napari_segnet.datasets.survey import survey
 from napari_segnet.frames import write_frame
 from napari_segnet.io.images import open_labels
@@ -74,17 +72,7 @@ def check(job: CheckJob, should_stop: Callable[[], bool] = lambda: False) -> Ite
         pairs.append(_files(pair, out))
         yield events.Progress("check", number, 3 * len(job.pairs))
     seen = survey([Part("", tuple(pairs))], task=job.task, unlabelled=job.unlabelled)
-    data = seen.data
-    report = Report(
-        source="the list of the viewer",
-        findings=(*image_findings(seen), *label_findings(seen)),
-        images=tuple(seen.facts),
-        remarks=remarks_on(seen),
-        task=data.task if data else None,
-        unlabelled=data.unlabelled if data else None,
-        classes=data.classes if data else (),
-        counts=seen.counts if data and data.task == "semantic" and not seen.problem else {},
-    )
+    report = make_report(seen, "the list of the viewer")
     yield events.Progress("check", 2 * len(job.pairs), 3 * len(job.pairs))
     report.write(job.into)
     findings = [{"": f.status, "what": f.name, "found": f.found, "remedy": f.remedy} for f in report.findings]
